@@ -1,0 +1,92 @@
+package statement
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Entry is the content of one position of the log: an envelope with the time
+// and the principal of its recording. Its bytes are stored exactly as
+// [FormatEntry] wrote them and are never written anew.
+//
+// The bytes are one JSON object on one line, fields in this order, no white
+// space, no newline at the end:
+//
+//	{"recordedAt":"<RFC 3339, UTC, nanoseconds>","recordedBy":"<ref>","envelope":<DSSE envelope, compact JSON>}
+type Entry struct {
+	// RecordedAt is the recorder's clock at sequencing. It never decreases
+	// from one entry of a log to the next.
+	RecordedAt time.Time
+	// RecordedBy is the principal that appended the entry, as a Ref in text.
+	RecordedBy string
+	// Envelope is the DSSE envelope as it was signed.
+	Envelope []byte
+}
+
+type entryJSON struct {
+	RecordedAt string          `json:"recordedAt"`
+	RecordedBy string          `json:"recordedBy"`
+	Envelope   json.RawMessage `json:"envelope"`
+}
+
+// TimeFormat is the one format of recorded times: RFC 3339 in UTC with nine
+// digits of fraction, so that equal times have equal bytes.
+const TimeFormat = "2006-01-02T15:04:05.000000000Z"
+
+// FormatEntry gives the bytes of an entry. Envelope must be compact JSON.
+func FormatEntry(e Entry) ([]byte, error) {
+	if len(e.Envelope) == 0 || e.Envelope[0] != '{' {
+		return nil, errors.New("formatting entry: the envelope is not a JSON object")
+	}
+	by, err := json.Marshal(e.RecordedBy)
+	if err != nil {
+		return nil, fmt.Errorf("formatting entry: %w", err)
+	}
+	var b bytes.Buffer
+	b.Grow(len(e.Envelope) + len(by) + 80)
+	b.WriteString(`{"recordedAt":"`)
+	b.WriteString(e.RecordedAt.UTC().Format(TimeFormat))
+	b.WriteString(`","recordedBy":`)
+	b.Write(by)
+	b.WriteString(`,"envelope":`)
+	b.Write(e.Envelope)
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
+
+// ParseEntry reads the bytes of an entry.
+func ParseEntry(content []byte) (Entry, error) {
+	var j entryJSON
+	if err := json.Unmarshal(content, &j); err != nil {
+		return Entry{}, fmt.Errorf("parsing entry: %w", err)
+	}
+	at, err := time.Parse(time.RFC3339Nano, j.RecordedAt)
+	if err != nil {
+		return Entry{}, fmt.Errorf("parsing entry: recordedAt: %w", err)
+	}
+	if len(j.Envelope) == 0 {
+		return Entry{}, errors.New("parsing entry: envelope is missing")
+	}
+	return Entry{RecordedAt: at.UTC(), RecordedBy: j.RecordedBy, Envelope: j.Envelope}, nil
+}
+
+// LeafVersion is the first line of every leaf.
+const LeafVersion = "stemma-entry/v1"
+
+// Leaf gives the leaf data of an entry's content: a version line and the
+// SHA-256 of the content in hexadecimal, each ended by a newline. The log's
+// Merkle leaf hash is RFC 6962 section 2.1 over these bytes. A leaf is a
+// commitment: it names nothing, so tiles may be published and content erased.
+func Leaf(content []byte) []byte {
+	sum := sha256.Sum256(content)
+	return []byte(LeafVersion + "\n" + hex.EncodeToString(sum[:]) + "\n")
+}
+
+// EnvelopeDigest is the identity of an envelope for retries: the same
+// envelope is appended once.
+func EnvelopeDigest(envelope []byte) [32]byte { return sha256.Sum256(envelope) }
