@@ -1,0 +1,295 @@
+// Package graph folds the entries of a log into a bitemporal graph.
+//
+// The fold is a pure function of the entries in the order of the log. Every
+// relation carries a rectangle: the period of valid time in which it holds,
+// and the range of log sizes at which it was known. So one graph answers for
+// every earlier log size what the system said then, and the answer at the
+// full size does not depend on the order in which independent entries came.
+//
+// # Versions bind by time
+//
+// A reader that names a series and no version read the version that was
+// current at the time of reading: the one written last before it. When a
+// better version becomes known later, the old relation is closed at that log
+// size and a new one opened; see bind.go.
+//
+// # Storage
+//
+// Things, relations, attributes and assertions live in flat slices without
+// pointers and refer to one another by position, so that a snapshot file is
+// these slices as they are; see codec.go.
+package graph
+
+import (
+	"github.com/stemma-lineage/stemma/prov"
+)
+
+// ID is the position of a thing in a graph.
+type ID uint32
+
+// None is no thing.
+const None ID = 0
+
+const (
+	openKnown = ^uint32(0) // known until further notice
+	nilPos    = uint32(0)  // position 0 of every slice is unused
+)
+
+// thing is an entity, activity or identity: one name or one digest.
+type thing struct {
+	key       span   // Ref.Key
+	kind      uint8  // index into kinds
+	flags     uint8  // flag bits
+	series    ID     // of a version: its series
+	firstVer  ID     // of a series: its newest version in order of mention
+	nextVer   ID     // of a version: the next of its series
+	out, in   uint32 // heads of relation lists
+	attr      uint32 // head of attribute list
+	mention   uint32 // head of mention list
+	group     uint32 // of a series: its binding group
+	act       uint32 // of an activity: its row in acts
+	writes    uint32 // of a version: head of write list
+	entry     uint32 // first entry that mentions it
+	lastEntry uint32 // last entry in its mention list
+}
+
+const (
+	flagDigest = 1 << iota // the thing is content, named by digest
+)
+
+type span struct {
+	off uint64
+	n   uint32
+	_   uint32
+}
+
+// rel is one relation with its rectangle.
+type rel struct {
+	from, to        ID
+	vf, vt          prov.Instant
+	entry           uint32 // the entry that asserts it
+	kf, kt          uint32 // visible at log sizes n with kf < n <= kt
+	nextOut, nextIn uint32
+	role            uint32 // interned word
+	assert          uint32 // the assertion that keeps it, 0 for fixed times
+	typ             prov.RelationType
+	rule            uint8
+	_               [2]byte
+}
+
+// attr is one attribute value of a thing, claimed at a valid time.
+type attr struct {
+	thing ID
+	next  uint32
+	key   uint32 // interned word
+	val   span
+	at    prov.Instant
+	entry uint32
+	kt    uint32
+}
+
+// mention says that an entry is about a thing.
+type mention struct{ entry, next uint32 }
+
+// Graph is the state of a fold. It is not safe for use while Fold runs.
+type Graph struct {
+	arena   []byte
+	things  []thing
+	table   []uint32 // open addressing over keys, holds ID
+	rels    []rel
+	attrs   []attr
+	ments   []mention
+	words   words
+	binding binding
+
+	recorded  []prov.Instant // recordedAt by entry
+	digests   [][16]byte     // of envelopes, by entry
+	seen      []uint32       // open addressing over digests, holds entry+1
+	marks     []mark         // slice lengths at the begin of each entry
+	problems  []problem
+	retracted []retraction
+	slots     []slot
+	slotKeys  map[string]uint32 // word -> slot; rebuilt on load
+}
+
+// mark is where each slice stood when an entry began: what a retraction
+// closes lies between two marks.
+type mark struct{ rels, attrs, asserts, claims, writes, joins uint32 }
+
+// problem is an entry, or a part of one, that the fold could not use.
+type problem struct {
+	entry uint32
+	what  span
+}
+
+// retraction says that entry was retracted by a later one.
+type retraction struct{ entry, by uint32 }
+
+// New gives the graph of the empty log.
+func New() *Graph {
+	g := &Graph{
+		things: make([]thing, 1), rels: make([]rel, 1), attrs: make([]attr, 1),
+		ments: make([]mention, 1), slots: make([]slot, 1), slotKeys: map[string]uint32{},
+		table: make([]uint32, 1024), seen: make([]uint32, 1024),
+	}
+	g.words.init()
+	g.binding.init()
+	return g
+}
+
+// Size gives the number of entries folded.
+func (g *Graph) Size() uint64 { return uint64(len(g.recorded)) }
+
+// Things gives the number of things.
+func (g *Graph) Things() int { return len(g.things) - 1 }
+
+// Relations gives the number of relation rectangles, past ones included.
+func (g *Graph) Relations() int { return len(g.rels) - 1 }
+
+func (g *Graph) store(s string) span {
+	off := len(g.arena)
+	g.arena = append(g.arena, s...)
+	return span{off: uint64(off), n: uint32(len(s))}
+}
+
+func (g *Graph) text(s span) string { return string(g.arena[s.off : s.off+uint64(s.n)]) }
+
+func (g *Graph) bytes(s span) []byte { return g.arena[s.off : s.off+uint64(s.n)] }
+
+// hash is FNV-1a, 64 bits, finished by a mix: the tables are part of the
+// snapshot file, so the function must be the same everywhere.
+func hash[T string | []byte](s T) uint64 {
+	h := uint64(14695981039346656037)
+	for i := 0; i < len(s); i++ {
+		h ^= uint64(s[i])
+		h *= 1099511628211
+	}
+	h ^= h >> 32
+	h *= 0xd6e8feb86659fd93
+	return h ^ h>>32
+}
+
+// lookup finds a thing by its key.
+func (g *Graph) lookup(key string) ID {
+	mask := uint64(len(g.table) - 1)
+	for i := hash(key) & mask; g.table[i] != 0; i = (i + 1) & mask {
+		id := ID(g.table[i])
+		if string(g.bytes(g.things[id].key)) == key {
+			return id
+		}
+	}
+	return None
+}
+
+// intern finds or makes the thing named by ref.
+func (g *Graph) intern(ref prov.Ref, entry uint32) ID {
+	key := ref.Key()
+	if id := g.lookup(key); id != None {
+		return id
+	}
+	if 4*len(g.things) > 3*len(g.table) {
+		g.growTable()
+	}
+	id := ID(len(g.things))
+	t := thing{key: g.store(key), kind: g.words.kind(ref.Kind), entry: entry}
+	if ref.IsDigest() {
+		t.flags |= flagDigest
+	}
+	g.things = append(g.things, t)
+	g.place(id, key)
+	if ref.Version != "" {
+		s := g.intern(ref.Series(), entry)
+		g.things[id].series = s
+		g.things[id].nextVer = g.things[s].firstVer
+		g.things[s].firstVer = id
+	}
+	return id
+}
+
+func (g *Graph) place(id ID, key string) {
+	mask := uint64(len(g.table) - 1)
+	i := hash(key) & mask
+	for g.table[i] != 0 {
+		i = (i + 1) & mask
+	}
+	g.table[i] = uint32(id)
+}
+
+func (g *Graph) growTable() {
+	g.table = make([]uint32, 2*len(g.table))
+	mask := uint64(len(g.table) - 1)
+	for id := 1; id < len(g.things); id++ {
+		i := hash(g.bytes(g.things[id].key)) & mask
+		for g.table[i] != 0 {
+			i = (i + 1) & mask
+		}
+		g.table[i] = uint32(id)
+	}
+}
+
+// newRel appends a relation and links it in both directions.
+func (g *Graph) newRel(r rel) uint32 {
+	p := uint32(len(g.rels))
+	r.nextOut, r.nextIn = g.things[r.from].out, g.things[r.to].in
+	g.things[r.from].out, g.things[r.to].in = p, p
+	g.rels = append(g.rels, r)
+	return p
+}
+
+func (g *Graph) newAttr(id ID, key, val string, at prov.Instant, entry uint32) {
+	if val == "" {
+		return
+	}
+	p := uint32(len(g.attrs))
+	g.attrs = append(g.attrs, attr{thing: id, next: g.things[id].attr, key: g.words.intern(key),
+		val: g.store(val), at: at, entry: entry, kt: openKnown})
+	g.things[id].attr = p
+}
+
+func (g *Graph) mentionOf(id ID, entry uint32) {
+	t := &g.things[id]
+	if t.mention != nilPos && t.lastEntry == entry {
+		return
+	}
+	g.ments = append(g.ments, mention{entry, t.mention})
+	t.mention, t.lastEntry = uint32(len(g.ments)-1), entry
+}
+
+func (g *Graph) problem(entry uint32, what string) {
+	g.problems = append(g.problems, problem{entry, g.store(what)})
+}
+
+// words is the table of short texts that repeat: kinds, roles, attribute keys.
+type words struct {
+	list  []string
+	index map[string]uint32
+}
+
+func (w *words) init() {
+	w.list, w.index = []string{""}, map[string]uint32{"": 0}
+	for _, k := range prov.Kinds() {
+		w.intern("kind:" + string(k))
+	}
+}
+
+func (w *words) intern(s string) uint32 {
+	if i, ok := w.index[s]; ok {
+		return i
+	}
+	i := uint32(len(w.list))
+	w.list = append(w.list, s)
+	w.index[s] = i
+	return i
+}
+
+// kind numbers a kind: known kinds by their place in prov.Kinds, digests 254,
+// kinds of one's own 255. The key's text tells which exactly.
+func (w *words) kind(k prov.Kind) uint8 {
+	if i, ok := w.index["kind:"+string(k)]; ok {
+		return uint8(i)
+	}
+	if prov.DigestRef(string(k), "").IsDigest() {
+		return 254
+	}
+	return 255
+}

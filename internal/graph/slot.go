@@ -1,0 +1,163 @@
+package graph
+
+import (
+	"maps"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/stemma-lineage/stemma/prov"
+)
+
+// slot is a place that one thing fills at a time: an environment's service,
+// a registry's alias, an owner, a source's inventory. What fills it holds
+// until the next one does. Items are in order of time.
+type slot struct {
+	key   string
+	items []slotItem
+}
+
+type slotItem struct {
+	at    prov.Instant
+	id    ID
+	entry uint32
+	rels  []uint32       // its open relations
+	ends  []prov.Instant // their own ends; nil: none has one
+}
+
+// slotRel in rel.assert says that a slot dates the relation.
+const slotRel = ^uint32(0)
+
+// fillSlot puts an item into its slot at log position k, and dates it and the
+// item before it.
+func (g *Graph) fillSlot(key string, it slotItem, k uint32) {
+	p, ok := g.slotKeys[key]
+	if !ok {
+		p = uint32(len(g.slots))
+		g.slots = append(g.slots, slot{key: key})
+		g.slotKeys[key] = p
+	}
+	for _, r := range it.rels {
+		g.rels[r].assert = slotRel
+	}
+	s := &g.slots[p]
+	i := sort.Search(len(s.items), func(i int) bool { return g.itemLess(it, s.items[i]) })
+	s.items = slices.Insert(s.items, i, it)
+	g.dateItem(s, i, k)
+	if i > 0 {
+		g.dateItem(s, i-1, k)
+	}
+}
+
+func (g *Graph) itemLess(a, b slotItem) bool {
+	if a.at != b.at {
+		return a.at < b.at
+	}
+	if c := strings.Compare(g.text(g.things[a.id].key), g.text(g.things[b.id].key)); c != 0 {
+		return c < 0
+	}
+	return a.entry < b.entry
+}
+
+// dateItem makes the relations of an item end where the next one begins, or
+// at their own end if that is earlier.
+func (g *Graph) dateItem(s *slot, i int, k uint32) {
+	next := prov.Forever
+	if i+1 < len(s.items) {
+		next = s.items[i+1].at
+	}
+	it := &s.items[i]
+	for j, p := range it.rels {
+		end := next
+		if it.ends != nil {
+			end = min(end, it.ends[j])
+		}
+		r := g.rels[p]
+		if r.vt == end {
+			continue
+		}
+		g.closeRel(p, k)
+		r.vt, r.kf, r.kt = end, k, openKnown
+		it.rels[j] = g.newRel(r)
+	}
+}
+
+// emptySlots takes out what entry e put into slots.
+func (g *Graph) emptySlots(e, k uint32) {
+	for p := range g.slots {
+		s := &g.slots[p]
+		for i := 0; i < len(s.items); {
+			if s.items[i].entry != e {
+				i++
+				continue
+			}
+			for _, r := range s.items[i].rels {
+				g.closeRel(r, k)
+			}
+			s.items = slices.Delete(s.items, i, i+1)
+			if i > 0 {
+				g.dateItem(s, i-1, k)
+			}
+		}
+	}
+}
+
+// retract closes at log position k all that entry e said.
+func (g *Graph) retract(entry uint64, k uint32) {
+	if entry >= uint64(k) {
+		g.problem(k, "retracts an entry that is not before it in the log")
+		return
+	}
+	e := uint32(entry)
+	from, to := g.marks[e], g.marks[e+1]
+	b := &g.binding
+	for p := from.attrs; p < to.attrs; p++ {
+		g.attrs[p].kt = min(g.attrs[p].kt, k)
+	}
+	for p := from.rels; p < to.rels; p++ {
+		if g.rels[p].entry == e && g.rels[p].assert == 0 {
+			g.closeRel(p, k)
+		}
+	}
+	g.emptySlots(e, k)
+	for p := from.asserts; p < to.asserts; p++ {
+		if b.asserts[p].kt == openKnown {
+			g.dropAssert(p, k)
+		}
+	}
+	for p := from.writes; p < to.writes; p++ {
+		if b.writes[p].kt == openKnown {
+			b.writes[p].kt = k
+			g.moveVersion(b.writes[p].version, k)
+		}
+	}
+	for p := from.claims; p < to.claims; p++ {
+		if b.claims[p].kt == openKnown {
+			b.claims[p].kt = k
+			g.refreshAct(b.claims[p].act, k)
+		}
+	}
+	split := map[uint32]bool{}
+	for p := from.joins; p < to.joins; p++ {
+		if b.joins[p].kt == openKnown {
+			b.joins[p].kt = k
+			split[g.groupOf(b.joins[p].a)] = true
+		}
+	}
+	for _, gr := range slices.Sorted(maps.Keys(split)) {
+		g.splitGroup(gr, k)
+	}
+	g.retracted = append(g.retracted, retraction{e, k})
+	if to.rels == from.rels && to.attrs == from.attrs && to.asserts == from.asserts {
+		g.problem(k, "retracts an entry that said nothing here; a retraction cannot itself be retracted, record the statement again")
+	}
+}
+
+func sortedKeys(m map[string]string) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	sort.Strings(out)
+	return out
+}

@@ -1,0 +1,310 @@
+package graph
+
+import (
+	"bytes"
+	"iter"
+	"sort"
+
+	"github.com/stemma-lineage/stemma/prov"
+)
+
+// View answers as of one log size and one valid time. It is a value; the
+// graph must not be folded into while it is used.
+type View struct {
+	g     *Graph
+	known uint32
+	valid prov.Instant
+}
+
+// At gives the view as of asOf. A known size beyond the graph means all of it.
+func (g *Graph) At(asOf prov.AsOf) View {
+	return View{g, uint32(min(asOf.Known, g.Size())), asOf.Valid}
+}
+
+// AsOf gives the clocks of the view.
+func (v View) AsOf() prov.AsOf { return prov.AsOf{Valid: v.valid, Known: uint64(v.known)} }
+
+// Relation is one relation as it is seen in a view.
+type Relation struct {
+	Type     prov.RelationType
+	From, To ID
+	Valid    prov.Period
+	// Entry asserts the relation. Since is the entry from which on the log
+	// tells it in this form: a bound read may point elsewhere before.
+	Entry, Since uint64
+	Rule, Role   string
+}
+
+// Lookup finds the thing that ref names exactly.
+func (v View) Lookup(ref prov.Ref) ID { return v.LookupKey(ref.Key()) }
+
+// LookupKey finds a thing by its Ref's key.
+func (v View) LookupKey(key string) ID {
+	id := v.g.lookup(key)
+	if id != None && v.g.things[id].entry >= v.known {
+		return None
+	}
+	return id
+}
+
+// Ref gives the name of a thing.
+func (v View) Ref(id ID) prov.Ref {
+	r, err := prov.ParseKey(v.g.text(v.g.things[id].key))
+	if err != nil {
+		panic("graph: a key that was interned cannot be read: " + err.Error())
+	}
+	return r
+}
+
+// Key gives the key of a thing's name. The bytes must not be changed.
+func (v View) Key(id ID) []byte { return v.g.bytes(v.g.things[id].key) }
+
+// IsDigest tells whether the thing is content named by its digest.
+func (v View) IsDigest(id ID) bool { return v.g.things[id].flags&flagDigest != 0 }
+
+// Len gives the bound of all IDs: 1 <= id < Len.
+func (v View) Len() int { return len(v.g.things) }
+
+// Known tells whether the thing was mentioned by then.
+func (v View) Known(id ID) bool { return v.g.things[id].entry < v.known }
+
+func (v View) sees(r *rel) bool {
+	return r.kf < v.known && v.known <= r.kt && (v.valid == prov.Forever || r.vf <= v.valid && v.valid < r.vt)
+}
+
+// Out yields the relations from id that the view sees, newest first.
+func (v View) Out(id ID) iter.Seq[*rel] {
+	return func(yield func(*rel) bool) {
+		for p := v.g.things[id].out; p != 0; {
+			r := &v.g.rels[p]
+			p = r.nextOut
+			if v.sees(r) && !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+// In yields the relations to id that the view sees, newest first.
+func (v View) In(id ID) iter.Seq[*rel] {
+	return func(yield func(*rel) bool) {
+		for p := v.g.things[id].in; p != 0; {
+			r := &v.g.rels[p]
+			p = r.nextIn
+			if v.sees(r) && !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+// Type, From and To of a relation in a list.
+func (r *rel) Type() prov.RelationType { return r.typ }
+
+// From gives what depends.
+func (r *rel) From() ID { return r.from }
+
+// To gives what it depends on.
+func (r *rel) To() ID { return r.to }
+
+// Named tells whether the relation ties a name to the digest that was given
+// with it.
+func (r *rel) Named() bool { return r.rule == ruleNamed }
+
+// Relation gives a relation of a list as a value.
+func (v View) Relation(r *rel) Relation {
+	return Relation{Type: r.typ, From: r.from, To: r.to, Valid: prov.Period{From: r.vf, To: r.vt},
+		Entry: uint64(r.entry), Since: uint64(r.kf), Rule: ruleNames[r.rule], Role: v.g.words.list[r.role]}
+}
+
+// Entries gives the entries that are about the thing, ascending; when there
+// is none, the first that mentions it.
+func (v View) Entries(id ID) []uint64 {
+	var out []uint64
+	for p := v.g.things[id].mention; p != 0; p = v.g.ments[p].next {
+		if e := v.g.ments[p].entry; e < v.known {
+			out = append(out, uint64(e))
+		}
+	}
+	if len(out) == 0 {
+		return []uint64{uint64(v.g.things[id].entry)}
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i] < out[j] })
+	return out
+}
+
+// Attributes gives the attributes of a thing as of the view: of several
+// claims of one key the latest in valid time counts, and of claims of the
+// same time the one that is last in the order of bytes, so that the order of
+// entries does not matter.
+func (v View) Attributes(id ID) map[string]string {
+	type best struct {
+		at  prov.Instant
+		val string
+	}
+	found := map[uint32]best{}
+	for p := v.g.things[id].attr; p != 0; p = v.g.attrs[p].next {
+		a := &v.g.attrs[p]
+		if a.entry >= v.known || v.known > a.kt || (v.valid != prov.Forever && a.at > v.valid) {
+			continue
+		}
+		val := v.g.text(a.val)
+		if b, ok := found[a.key]; !ok || a.at > b.at || a.at == b.at && val > b.val {
+			found[a.key] = best{a.at, val}
+		}
+	}
+	out := make(map[string]string, len(found))
+	for k, b := range found {
+		out[v.g.words.list[k]] = b.val
+	}
+	return out
+}
+
+// Times gives the dates of an activity as of the view; ok is false for
+// anything else.
+func (v View) Times(id ID) (t Times, ok bool) {
+	a := v.g.things[id].act
+	if a == 0 {
+		return Times{}, false
+	}
+	b := &v.g.binding
+	t, _, _, _, _ = foldClaims(func(add func(*claim)) {
+		for p := b.acts[a].claim; p != 0; p = b.claims[p].next {
+			if c := &b.claims[p]; c.entry < v.known && v.known <= c.kt {
+				add(c)
+			}
+		}
+	})
+	return t, true
+}
+
+// Recorded gives when an entry was recorded.
+func (v View) Recorded(entry uint64) prov.Instant { return v.g.recorded[entry] }
+
+// SizeAt gives how many entries were recorded at t or before.
+func (g *Graph) SizeAt(t prov.Instant) uint64 {
+	return uint64(sort.Search(len(g.recorded), func(i int) bool { return g.recorded[i] > t }))
+}
+
+// SeriesOf gives the series of a version.
+func (v View) SeriesOf(id ID) ID { return v.g.things[id].series }
+
+// Version is one version of a series with the time from which it was current.
+type Version struct {
+	ID ID
+	// At is Forever when the version was only ever mentioned, or written by an
+	// activity that failed.
+	At prov.Instant
+	// Written tells whether At is known.
+	Written bool
+}
+
+// Versions gives the versions of a series that the view knows, in order of
+// time, and those of unknown time at the end in the order of their names.
+// With valid time limited, versions written later are left out.
+func (v View) Versions(series ID) []Version {
+	var out []Version
+	for p := v.g.things[series].firstVer; p != None; p = v.g.things[p].nextVer {
+		if !v.Known(p) {
+			continue
+		}
+		at, ok := v.written(p)
+		if v.valid != prov.Forever && ok && at > v.valid {
+			continue
+		}
+		out = append(out, Version{p, at, ok})
+	}
+	sort.Slice(out, func(i, j int) bool {
+		if out[i].At != out[j].At {
+			return out[i].At < out[j].At
+		}
+		return string(v.Key(out[i].ID)) < string(v.Key(out[j].ID))
+	})
+	return out
+}
+
+// written gives when a version became current as of the view's log size.
+func (v View) written(id ID) (prov.Instant, bool) {
+	b := &v.g.binding
+	at, reg := prov.Forever, prov.Forever
+	ok := false
+	for p := v.g.things[id].writes; p != 0; p = b.writes[p].nextOfVer {
+		w := &b.writes[p]
+		if w.entry >= v.known || v.known > w.kt {
+			continue
+		}
+		if w.act == 0 {
+			reg = min(reg, w.at)
+			continue
+		}
+		_, _, wrote, failed, _ := foldClaims(func(add func(*claim)) {
+			for q := b.acts[w.act].claim; q != 0; q = b.claims[q].next {
+				if c := &b.claims[q]; c.entry < v.known && v.known <= c.kt {
+					add(c)
+				}
+			}
+		})
+		if !failed {
+			at, ok = min(at, wrote), true
+		}
+	}
+	if !ok && reg != prov.Forever {
+		return reg, true
+	}
+	return at, ok
+}
+
+// Problem is an entry that the fold could not use, and why.
+type Problem struct {
+	Entry  uint64
+	Reason string
+}
+
+// Problems lists the entries known in the view that could not be used.
+func (v View) Problems() []Problem {
+	var out []Problem
+	for _, p := range v.g.problems {
+		if p.entry < v.known {
+			out = append(out, Problem{uint64(p.entry), v.g.text(p.what)})
+		}
+	}
+	return out
+}
+
+// RetractedBy gives the entry that retracted entry, if the view knows one.
+func (v View) RetractedBy(entry uint64) (by uint64, ok bool) {
+	for _, r := range v.g.retracted {
+		if uint64(r.entry) == entry && r.by < v.known {
+			return uint64(r.by), true
+		}
+	}
+	return 0, false
+}
+
+// DigestPrefix gives the contents whose sha256 begins with hex.
+func (v View) DigestPrefix(hex string) []ID {
+	var out []ID
+	prefix := "sha256:" + hex
+	for id := ID(1); int(id) < len(v.g.things); id++ {
+		if v.IsDigest(id) && v.Known(id) && len(v.Key(id)) >= len(prefix) && string(v.Key(id)[:len(prefix)]) == prefix {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// Search gives up to limit things whose name contains text, without regard to
+// ASCII case, in the order of their names; more is how many there are beyond.
+func (v View) Search(text string, limit int) (ids []ID, more int) {
+	want := bytes.ToLower([]byte(text))
+	for id := ID(1); int(id) < len(v.g.things); id++ {
+		if v.Known(id) && bytes.Contains(bytes.ToLower(v.Key(id)), want) {
+			ids = append(ids, id)
+		}
+	}
+	sort.Slice(ids, func(i, j int) bool { return string(v.Key(ids[i])) < string(v.Key(ids[j])) })
+	if limit > 0 && len(ids) > limit {
+		ids, more = ids[:limit], len(ids)-limit
+	}
+	return ids, more
+}

@@ -1,0 +1,79 @@
+// Package importer is the border between foreign formats and statements.
+//
+// An importer reads the bytes of one format and yields one Item for each unit
+// of it (for OpenLineage an event, for others a line, a document or a row).
+// An Item holds the bytes to keep as evidence, with secrets taken out, and the
+// statements that they make, or says why there are none. One folder a format.
+package importer
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"iter"
+
+	"github.com/stemma-lineage/stemma/statement"
+)
+
+// Importer turns the bytes of one format into Items.
+type Importer interface {
+	// Name and Version are written into the evidence of each statement. The
+	// version changes whenever the same bytes give other statements.
+	Name() string
+	Version() string
+	// Read yields an Item for each unit of r, in the order of r. A unit that
+	// is not accepted is an Item with a Refusal and never stops the rest. The
+	// error is for failures of r only, and ends the sequence. Memory is
+	// bounded by the largest unit that the importer accepts.
+	Read(r io.Reader) iter.Seq2[Item, error]
+}
+
+// Item is what an importer makes of one unit of its input.
+//
+// Its statements are a function of Evidence alone: they hold nothing that was
+// redacted, and depend on no other Item, so that importing twice or in another
+// order gives the same statements.
+type Item struct {
+	Place  string // where a person finds it: "line 12", "[3]"
+	Offset int64  // of its first byte, counted from the start of the input
+	Bytes  int64  // how many bytes of the input it covers, kept or not
+
+	// Evidence is what to keep as a blob: the bytes as they were received, or
+	// with secrets replaced. It is nil when the Item is refused.
+	Evidence []byte
+	// Original is the SHA-256 of the bytes as they were received. Where they
+	// held a secret it differs from the digest of Evidence and must not be
+	// kept: a short secret can be guessed from it.
+	Original [sha256.Size]byte
+
+	Statements []Draft
+	Refusal    *Refusal // nil when the Item is accepted
+	Notes      []string // what had to be assumed or was left in the evidence only
+}
+
+// Draft is a statement that is not yet signed. Its predicate names the
+// evidence that it was made from.
+type Draft struct {
+	Subjects  []statement.Subject
+	Predicate statement.Predicate
+}
+
+// Refusal says why a unit of the input made no statement.
+type Refusal struct {
+	Reason string // a stable class, such as "malformed-json" or "missing-run-id"
+	Detail string // what is wrong, where, and what to do about it
+}
+
+func (r *Refusal) Error() string { return r.Reason + ": " + r.Detail }
+
+// NewEvidence describes the bytes that an Item keeps.
+func NewEvidence(im Importer, mediaType string, kept []byte) statement.Evidence {
+	sum := sha256.Sum256(kept)
+	return statement.Evidence{
+		Digest:          statement.DigestSet{"sha256": hex.EncodeToString(sum[:])},
+		MediaType:       mediaType,
+		Size:            int64(len(kept)),
+		Importer:        im.Name(),
+		ImporterVersion: im.Version(),
+	}
+}

@@ -1,0 +1,450 @@
+// Package query holds the questions that are asked of a graph. They are pure:
+// the same view and question give the same answer, byte for byte.
+package query
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/stemma-lineage/stemma/internal/graph"
+	"github.com/stemma-lineage/stemma/prov"
+)
+
+// APIVersion is the version of the JSON form of an answer.
+const APIVersion = "stemma/v1"
+
+// Answer is what every question gives. Its JSON form is a contract; see
+// docs/format-answer.md.
+type Answer struct {
+	APIVersion string   `json:"apiVersion"`
+	Question   Question `json:"question"`
+	LogSize    uint64   `json:"logSize"`
+	Root       string   `json:"root"` // hexadecimal; set by whoever holds the log
+	AsOf       AsOf     `json:"asOf"`
+	Focus      []string `json:"focus"`
+
+	Entities   []Item         `json:"entities"`
+	Activities []Item         `json:"activities"`
+	Identities []Item         `json:"identities"`
+	Relations  []RelationItem `json:"relations"`
+
+	// Path is the shortest path of a Path question, from end to end.
+	Path []string `json:"path,omitempty"`
+	// History is the changes of a History question in order of valid time.
+	History []Change `json:"history,omitempty"`
+	// Differences is the outcome of a Diff question.
+	Differences []Difference `json:"differences,omitempty"`
+
+	// Truncated says that a limit cut the answer, and Hidden how many things
+	// it left out.
+	Truncated bool      `json:"truncated"`
+	Hidden    int       `json:"hidden"`
+	Unknown   []Unknown `json:"unknown"`
+}
+
+// Question is what was asked, enough to ask it again.
+type Question struct {
+	Verb      string   `json:"verb"`
+	Refs      []string `json:"refs"`
+	Depth     int      `json:"depth,omitempty"`
+	Since     string   `json:"since,omitempty"`
+	Kinds     []string `json:"kinds,omitempty"`
+	Relations []string `json:"relations,omitempty"`
+	Limit     int      `json:"limit,omitempty"`
+	Valid     string   `json:"valid,omitempty"` // RFC 3339; empty: the whole history
+	Known     uint64   `json:"known"`           // a log size
+	// Other clocks of a Diff of one ref with itself.
+	ToValid string `json:"toValid,omitempty"`
+	ToKnown uint64 `json:"toKnown,omitempty"`
+}
+
+// AsOf is the pair of clocks of an answer.
+type AsOf struct {
+	Valid nullTime `json:"valid"`
+	Known uint64   `json:"known"`
+}
+
+// nullTime is RFC 3339, or null in JSON when empty.
+type nullTime string
+
+func (t nullTime) MarshalJSON() ([]byte, error) {
+	if t == "" {
+		return []byte("null"), nil
+	}
+	return []byte(`"` + string(t) + `"`), nil
+}
+
+func (t *nullTime) UnmarshalJSON(b []byte) error {
+	*t = nullTime(strings.Trim(string(b), `"`))
+	if *t == "null" {
+		*t = ""
+	}
+	return nil
+}
+
+// Item is one entity, activity or identity of an answer.
+type Item struct {
+	Ref    string `json:"ref"`
+	Kind   string `json:"kind"`
+	Name   string `json:"name"`
+	Digest string `json:"digest,omitempty"`
+	// Aliases are further names of the same content.
+	Aliases []string `json:"aliases,omitempty"`
+	// Entries are the log indices that speak about it.
+	Entries []uint64 `json:"entries"`
+	// Distance counts relations from the focus; absent for context.
+	Distance *int `json:"distance,omitempty"`
+	// Context says that it is no member of the closure, but governs one:
+	// an approval, an owner, a notice.
+	Context    bool              `json:"context,omitempty"`
+	Attributes map[string]string `json:"attributes,omitempty"`
+	Notes      []string          `json:"notes,omitempty"`
+}
+
+// RelationItem is one relation of an answer.
+type RelationItem struct {
+	Type      string   `json:"type"`
+	From      string   `json:"from"`
+	To        string   `json:"to"`
+	ValidFrom nullTime `json:"validFrom"`
+	ValidTo   nullTime `json:"validTo"`
+	Entry     uint64   `json:"entry"`
+	// KnownFrom is given when a later entry moved the relation to where it
+	// stands: a version that became known after its reader.
+	KnownFrom uint64 `json:"knownFrom,omitempty"`
+	Rule      string `json:"rule,omitempty"`
+	Role      string `json:"role,omitempty"`
+}
+
+// Unknown is something that the answer cannot say, and why.
+type Unknown struct {
+	Ref    string `json:"ref,omitempty"`
+	Reason string `json:"reason"`
+}
+
+// Options narrow a question.
+type Options struct {
+	Depth     int              // relations from the focus; 0: no limit
+	Limit     int              // things in the answer; 0: no limit
+	Kinds     []prov.Kind      // of things to give; nil: all
+	Relations prov.RelationSet // to walk; 0: the default of the question
+	Since     prov.Instant     // Blast of a series: versions written then or later
+}
+
+// lineage are the relations that closures walk.
+var lineage = prov.Relations(prov.Used, prov.GeneratedBy, prov.GeneratedByStated, prov.DerivedFrom, prov.SameAs,
+	prov.HadPlan, prov.AssociatedWith, prov.ActedOnBehalfOf, prov.Deployed, prov.RunsAs, prov.AuthenticatesWith,
+	prov.CallsTool, prov.UsesPrompt, prov.GovernedBy, prov.ReadsSecret)
+
+// governance are the relations that a closure's members bring with them as
+// context, and that a question about an identity, approval or notice walks.
+var governance = prov.Relations(prov.ApprovedBy, prov.RejectedBy, prov.RevokedBy, prov.SubjectOf, prov.OwnedBy)
+
+// context are all relations whose targets are shown beside a closure.
+var context = governance | prov.Relations(prov.NamedBy, prov.DeployedTo, prov.InformedBy, prov.Restores, prov.Supersedes)
+
+// agency says who and with what: context of a Blast, members of a Why.
+var agency = prov.Relations(prov.AssociatedWith, prov.ActedOnBehalfOf, prov.RunsAs, prov.AuthenticatesWith)
+
+// builder makes an answer out of members and their relations.
+type builder struct {
+	v       graph.View
+	members []graph.ID
+	dist    map[graph.ID]int
+	ctx     map[graph.ID]bool
+	rep     map[graph.ID]graph.ID // of a thing in the answer: the one that stands for it
+	names   map[graph.ID]string
+	rels    map[relKey]RelationItem
+	opt     Options
+	answer  Answer
+}
+
+type relKey struct {
+	typ      string
+	from, to string
+	vf, vt   nullTime
+}
+
+func newBuilder(v graph.View, q Question, opt Options) *builder {
+	asOf := v.AsOf()
+	q.Known, q.Valid = asOf.Known, asOf.Valid.String()
+	return &builder{v: v, opt: opt, dist: map[graph.ID]int{}, ctx: map[graph.ID]bool{}, rep: map[graph.ID]graph.ID{},
+		names: map[graph.ID]string{}, rels: map[relKey]RelationItem{},
+		answer: Answer{APIVersion: APIVersion, Question: q, LogSize: asOf.Known,
+			AsOf: AsOf{nullTime(asOf.Valid.String()), asOf.Known}, Focus: []string{}, Entities: []Item{}, Activities: []Item{},
+			Identities: []Item{}, Relations: []RelationItem{}, Unknown: []Unknown{}}}
+}
+
+func (b *builder) member(id graph.ID, dist int) {
+	if _, ok := b.dist[id]; !ok {
+		b.dist[id] = dist
+		b.members = append(b.members, id)
+		delete(b.ctx, id)
+	}
+}
+
+func (b *builder) contextOf(id graph.ID) bool {
+	if _, ok := b.dist[id]; ok || b.ctx[id] {
+		return false
+	}
+	b.ctx[id] = true
+	return true
+}
+
+func (b *builder) has(id graph.ID) bool {
+	_, ok := b.dist[id]
+	return ok || b.ctx[id]
+}
+
+// partners gives the names of content, or the content of a name, that one
+// statement gave together.
+func partners(v graph.View, id graph.ID) []graph.ID {
+	var out []graph.ID
+	if v.IsDigest(id) {
+		for r := range v.In(id) {
+			if r.Named() {
+				out = append(out, r.From())
+			}
+		}
+	} else {
+		for r := range v.Out(id) {
+			if r.Named() {
+				out = append(out, r.To())
+			}
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return string(v.Key(out[i])) < string(v.Key(out[j])) })
+	return compact(out)
+}
+
+func compact(ids []graph.ID) []graph.ID {
+	out := ids[:0]
+	for i, id := range ids {
+		if i == 0 || id != ids[i-1] {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// represent gives the thing that stands for id in answers: content stands
+// for its names as long as each of them names nothing else.
+func (b *builder) represent(id graph.ID) graph.ID {
+	if r, ok := b.rep[id]; ok {
+		return r
+	}
+	r := id
+	if !b.v.IsDigest(id) {
+		if d := partners(b.v, id); len(d) == 1 {
+			r = d[0]
+		} else if len(d) > 1 {
+			b.answer.Unknown = append(b.answer.Unknown, Unknown{b.v.Ref(id).String(),
+				fmt.Sprintf("the name stands for %d different contents (%s); they are kept apart, and lineage is followed through all of them", len(d), refs(b.v, d))})
+		}
+	}
+	b.rep[id] = r
+	return r
+}
+
+func refs(v graph.View, ids []graph.ID) string {
+	var out []string
+	for _, id := range ids {
+		out = append(out, v.Ref(id).String())
+	}
+	return strings.Join(out, ", ")
+}
+
+// labels gives the names of which content is the only one.
+func (b *builder) labels(id graph.ID) []graph.ID {
+	var out []graph.ID
+	if b.v.IsDigest(id) {
+		for _, n := range partners(b.v, id) {
+			if b.represent(n) == id {
+				out = append(out, n)
+			}
+		}
+	}
+	return out
+}
+
+// name gives the text by which a thing goes in the answer.
+func (b *builder) name(id graph.ID) string {
+	id = b.represent(id)
+	if s, ok := b.names[id]; ok {
+		return s
+	}
+	s := b.v.Ref(id).String()
+	if ls := b.labels(id); len(ls) > 0 {
+		s = best(b.v, ls).String()
+	}
+	b.names[id] = s
+	return s
+}
+
+// best picks the name to show: one that a person gave before one that is made
+// of the digest, then the first in order.
+func best(v graph.View, ids []graph.ID) prov.Ref {
+	out := v.Ref(ids[0])
+	for _, id := range ids[1:] {
+		r := v.Ref(id)
+		if byDigest(out) && !byDigest(r) {
+			out = r
+		}
+	}
+	return out
+}
+
+func byDigest(r prov.Ref) bool {
+	d, err := prov.ParseRef(r.Version)
+	return err == nil && d.IsDigest()
+}
+
+func (b *builder) relation(r graph.Relation) {
+	it := RelationItem{Type: r.Type.String(), From: b.name(r.From), To: b.name(r.To),
+		ValidFrom: nullTime(r.Valid.From.String()), ValidTo: nullTime(r.Valid.To.String()),
+		Entry: r.Entry, Rule: r.Rule, Role: r.Role}
+	if r.Since != r.Entry {
+		it.KnownFrom = r.Since
+	}
+	if it.From == it.To {
+		return // a name and its content, shown as one
+	}
+	key := relKey{it.Type, it.From, it.To, it.ValidFrom, it.ValidTo}
+	if old, ok := b.rels[key]; ok {
+		if old.Entry < it.Entry || old.Entry == it.Entry && (old.Role < it.Role || old.Role == it.Role && old.Rule <= it.Rule) {
+			return
+		}
+	}
+	b.rels[key] = it
+}
+
+// finish sorts and fills in the answer.
+func (b *builder) finish() *Answer {
+	items := map[string]*Item{}
+	var order []string
+	take := func(id graph.ID, dist *int) {
+		name := b.name(id)
+		it := items[name]
+		if it == nil {
+			it = b.item(id)
+			items[name] = it
+			order = append(order, name)
+		}
+		if dist != nil && (it.Distance == nil || *dist < *it.Distance) {
+			it.Distance = dist
+		}
+	}
+	for _, id := range b.members {
+		d := b.dist[id]
+		take(id, &d)
+	}
+	for id := range b.ctx {
+		take(id, nil)
+	}
+	sort.Strings(order)
+	for _, name := range order {
+		it := items[name]
+		it.Context = it.Distance == nil
+		switch prov.Kind(it.Kind).Class() {
+		case prov.ClassActivity:
+			b.answer.Activities = append(b.answer.Activities, *it)
+		case prov.ClassIdentity:
+			b.answer.Identities = append(b.answer.Identities, *it)
+		default:
+			b.answer.Entities = append(b.answer.Entities, *it)
+		}
+	}
+	for _, r := range b.rels {
+		b.answer.Relations = append(b.answer.Relations, r)
+	}
+	sort.Slice(b.answer.Relations, func(i, j int) bool {
+		x, y := b.answer.Relations[i], b.answer.Relations[j]
+		for _, c := range []int{strings.Compare(x.From, y.From), strings.Compare(x.Type, y.Type), strings.Compare(x.To, y.To),
+			strings.Compare(string(x.ValidFrom), string(y.ValidFrom))} {
+			if c != 0 {
+				return c < 0
+			}
+		}
+		return x.Entry < y.Entry
+	})
+	sort.Strings(b.answer.Focus)
+	b.answer.Focus = uniq(b.answer.Focus)
+	sort.Slice(b.answer.Unknown, func(i, j int) bool {
+		x, y := b.answer.Unknown[i], b.answer.Unknown[j]
+		return x.Ref < y.Ref || x.Ref == y.Ref && x.Reason < y.Reason
+	})
+	return &b.answer
+}
+
+func uniq(s []string) []string {
+	out := s[:0]
+	for i, x := range s {
+		if i == 0 || x != s[i-1] {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+func (b *builder) item(id graph.ID) *Item {
+	id = b.represent(id)
+	ref := b.v.Ref(id)
+	it := &Item{Entries: b.v.Entries(id), Attributes: b.v.Attributes(id)}
+	if b.v.IsDigest(id) {
+		it.Digest = ref.String()
+		if ls := b.labels(id); len(ls) > 0 {
+			ref = best(b.v, ls)
+			for _, l := range ls {
+				if r := b.v.Ref(l); r != ref {
+					it.Aliases = append(it.Aliases, r.String())
+				}
+				it.Entries = append(it.Entries, b.v.Entries(l)...)
+				for k, val := range b.v.Attributes(l) {
+					if _, ok := it.Attributes[k]; !ok {
+						it.Attributes[k] = val
+					}
+				}
+			}
+			sort.Slice(it.Entries, func(i, j int) bool { return it.Entries[i] < it.Entries[j] })
+			it.Entries = uniqInts(it.Entries)
+		}
+	}
+	it.Ref, it.Kind, it.Name = ref.String(), string(ref.Kind), nameOf(ref)
+	if t, ok := b.v.Times(id); ok {
+		for k, at := range map[string]prov.Instant{"startedAt": t.Start, "endedAt": t.End} {
+			if s := at.String(); s != "" {
+				it.Attributes[k] = s
+			}
+		}
+		if t.Start == prov.Beginning && t.End == prov.Beginning && t.First.String() != "" {
+			it.Attributes["observedAt"] = t.First.String()
+		}
+		if t.State != "" {
+			it.Attributes["state"] = t.State
+		}
+	}
+	for _, e := range it.Entries {
+		if by, ok := b.v.RetractedBy(e); ok {
+			it.Notes = append(it.Notes, fmt.Sprintf("entry %d was retracted by entry %d", e, by))
+		}
+	}
+	return it
+}
+
+func nameOf(r prov.Ref) string {
+	if r.Namespace != "" {
+		return r.Namespace + "/" + r.Name
+	}
+	return r.Name
+}
+
+func uniqInts(s []uint64) []uint64 {
+	out := s[:0]
+	for i, x := range s {
+		if i == 0 || x != s[i-1] {
+			out = append(out, x)
+		}
+	}
+	return out
+}

@@ -1,0 +1,170 @@
+package query
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/stemma-lineage/stemma/internal/graph"
+	"github.com/stemma-lineage/stemma/prov"
+)
+
+// Path answers how one thing depends on another: everything that lies on any
+// path between them, and one of the shortest. Both directions are tried.
+func Path(v graph.View, from, to string, opt Options) (*Answer, error) {
+	a, err := Resolve(v, from, One)
+	if err != nil {
+		return nil, err
+	}
+	z, err := Resolve(v, to, All)
+	if err != nil {
+		return nil, err
+	}
+	mask := opt.Relations
+	if mask == 0 {
+		mask = lineage | prov.Relations(prov.ApprovedBy, prov.OwnedBy, prov.CanAssume, prov.MemberOf)
+	}
+	q := Question{Verb: "path", Refs: []string{from, to}, Limit: opt.Limit}
+	w, back := between(v, a, z, mask)
+	if len(w) == 0 {
+		if a, err = Resolve(v, from, All); err != nil {
+			return nil, err
+		}
+		if z, err = Resolve(v, to, One); err != nil {
+			return nil, err
+		}
+		w, back = between(v, z, a, mask)
+	}
+	b := newBuilder(v, q, opt)
+	if len(w) == 0 {
+		return nil, fmt.Errorf("%w: no path between %s and %s is recorded as of then", ErrNotFound, from, to)
+	}
+	for i, id := range w {
+		if opt.Limit > 0 && i >= opt.Limit {
+			b.answer.Hidden++
+			continue
+		}
+		b.member(id, i)
+	}
+	b.answer.Truncated = b.answer.Hidden > 0
+	for _, id := range slices.Concat(a, z) {
+		if b.has(id) {
+			b.answer.Focus = append(b.answer.Focus, b.name(id))
+		}
+	}
+	for _, id := range back {
+		if n := b.name(id); len(b.answer.Path) == 0 || b.answer.Path[len(b.answer.Path)-1] != n {
+			b.answer.Path = append(b.answer.Path, n)
+		}
+	}
+	b.connect(mask)
+	return b.finish(), nil
+}
+
+// between gives what lies on any path upwards from a to z, nearest to a
+// first, and one shortest path.
+func between(v graph.View, a, z []graph.ID, mask prov.RelationSet) (all, shortest []graph.ID) {
+	w, _ := closure(v, a, up, mask, 0)
+	var ends []graph.ID
+	for _, id := range z {
+		if w.has(id) {
+			ends = append(ends, id)
+		}
+	}
+	if len(ends) == 0 {
+		return nil, nil
+	}
+	back, _ := closure(v, ends, down, mask, 0)
+	for _, id := range w.order {
+		// An activity that is reached only from a stated output above and only
+		// through what it used below is on no path.
+		if back.has(id) && (w.full.has(id) || back.full.has(id)) {
+			all = append(all, id)
+		}
+	}
+	return all, shortestPath(v, a, ends, mask)
+}
+
+func shortestPath(v graph.View, a, ends []graph.ID, mask prov.RelationSet) []graph.ID {
+	w := &walk{v: v, dir: up, mask: mask, full: newBits(v.Len()), part: newBits(v.Len())}
+	parent := map[step]step{}
+	end := newBits(v.Len())
+	for _, id := range ends {
+		end.add(id)
+	}
+	var cur []step
+	for _, id := range a {
+		w.full.add(id)
+		cur = append(cur, step{id, false})
+	}
+	for i := 0; i < len(cur); i++ {
+		s := cur[i]
+		if end.has(s.id) {
+			return unwind(parent, s)
+		}
+		n := len(cur)
+		w.expand(s, &cur, &cur)
+		for _, t := range cur[n:] {
+			parent[t] = s
+		}
+	}
+	return nil
+}
+
+func unwind(parent map[step]step, s step) []graph.ID {
+	out := []graph.ID{s.id}
+	for {
+		p, ok := parent[s]
+		if !ok {
+			slices.Reverse(out)
+			return out
+		}
+		out, s = append(out, p.id), p
+	}
+}
+
+// Show answers what is recorded of one thing: all its relations, both ways.
+func Show(v graph.View, text string, opt Options) (*Answer, error) {
+	ids, err := Resolve(v, text, One)
+	if err != nil {
+		return nil, err
+	}
+	b := newBuilder(v, Question{Verb: "show", Refs: []string{text}, Limit: opt.Limit}, opt)
+	all := append(ids, partners(v, ids[0])...)
+	for _, id := range all {
+		b.member(id, 0)
+	}
+	b.answer.Focus = []string{b.name(ids[0])}
+	add := func(other graph.ID, r graph.Relation) {
+		if _, ok := b.dist[other]; !ok && opt.Limit > 0 && len(b.members) >= opt.Limit {
+			b.answer.Hidden++
+			return
+		}
+		b.member(other, 1)
+		b.relation(r)
+	}
+	for _, id := range all {
+		for r := range v.Out(id) {
+			add(r.To(), v.Relation(r))
+		}
+		for r := range v.In(id) {
+			add(r.From(), v.Relation(r))
+		}
+	}
+	b.answer.Truncated = b.answer.Hidden > 0
+	b.doubtOrigin(ids[0])
+	return b.finish(), nil
+}
+
+// Search answers which names contain a text.
+func Search(v graph.View, text string, opt Options) (*Answer, error) {
+	ids, more := v.Search(text, opt.Limit)
+	if len(ids) == 0 {
+		return nil, fmt.Errorf("%w: no name contains %q", ErrNotFound, text)
+	}
+	b := newBuilder(v, Question{Verb: "search", Refs: []string{text}, Limit: opt.Limit}, opt)
+	for _, id := range ids {
+		b.member(id, 0)
+	}
+	b.answer.Hidden, b.answer.Truncated = more, more > 0
+	return b.finish(), nil
+}
