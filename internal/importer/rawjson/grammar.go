@@ -117,6 +117,7 @@ func (s *splitter) key() *Fault {
 // text takes a string.
 func (s *splitter) text() *Fault {
 	s.pos++
+	s.quote = true
 	for {
 		for s.pos < s.end {
 			if c := s.buf[s.pos]; c == '"' || c == '\\' || c < ' ' {
@@ -127,6 +128,7 @@ func (s *splitter) text() *Fault {
 		switch c := s.peek(); {
 		case c == '"':
 			s.pos++
+			s.quote = false
 			return nil
 		case c == '\\':
 			s.pos++
@@ -218,6 +220,9 @@ func (s *splitter) wrong(want string) *Fault {
 // where the brackets do not match.
 func (s *splitter) skipValue() bool {
 	deep := 0 // open brackets beyond MaxDepth, whose kind is not kept
+	if s.quote {
+		s.endText()
+	}
 	if len(s.stack) == 0 {
 		if c := s.peek(); c != '{' && c != '[' {
 			return s.skipScalar()
@@ -260,6 +265,11 @@ func (s *splitter) skipValue() bool {
 // not match then harm one line only.
 func (s *splitter) skipText() {
 	s.pos++
+	s.endText()
+}
+
+func (s *splitter) endText() {
+	s.quote = false
 	for {
 		switch s.peek() {
 		case '"':

@@ -59,6 +59,7 @@ func Split(r io.Reader, max int64) iter.Seq2[Value, error] {
 
 type splitter struct {
 	r    io.Reader
+	max  int64 // bytes of a value
 	buf  []byte
 	pos  int // next byte in buf
 	end  int
@@ -74,6 +75,7 @@ type splitter struct {
 	start int64  // offset of the value
 
 	stack []byte // open brackets of the value
+	quote bool   // within a string of the value
 	lines bool   // the values so far stood on a line of their own
 	n     int    // values and arrays so far at the top
 }
@@ -206,7 +208,7 @@ func (s *splitter) failed(yield func(Value, error) bool) bool {
 
 // begin starts a value at the next byte.
 func (s *splitter) begin() {
-	s.start, s.mark, s.kept, s.over, s.stack = s.offset(), s.pos, nil, false, s.stack[:0]
+	s.start, s.mark, s.kept, s.over, s.stack, s.quote = s.offset(), s.pos, nil, false, s.stack[:0], false
 }
 
 // finish gives the value that ends before the next byte.

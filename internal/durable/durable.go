@@ -1,0 +1,60 @@
+// Package durable writes files so that they are whole or not there: a new
+// file is written beside, synced, and renamed over the old one, and the
+// directory is synced after (see "Files are hard", D. Luu; rename(2)).
+package durable
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// WriteFile replaces the file at path by data.
+func WriteFile(path string, data []byte, perm os.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	defer os.Remove(f.Name()) // gone already when all went well
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Chmod(perm)
+	}
+	return Finish(f, path, err)
+}
+
+// Finish syncs a temporary file, closes it, and renames it to path; with an
+// error in hand it only closes.
+func Finish(f *os.File, path string, err error) error {
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err == nil {
+		err = SyncDir(filepath.Dir(path))
+	}
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return nil
+}
+
+// SyncDir makes the names in a directory durable.
+func SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// Writable tells whether this user may make files in dir.
+func Writable(dir string) bool { return unix.Access(dir, unix.W_OK) == nil }

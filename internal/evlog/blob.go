@@ -1,0 +1,101 @@
+package evlog
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/stemma-lineage/stemma/internal/durable"
+)
+
+// Blobs keeps evidence: bytes by their SHA-256, one file each, under
+// sha256/ab/cdef….
+type Blobs struct{ dir string }
+
+// OpenBlobs keeps blobs in dir, which is made when first needed.
+func OpenBlobs(dir string) Blobs { return Blobs{dir} }
+
+func (b Blobs) path(digest string) string {
+	return filepath.Join(b.dir, "sha256", digest[:2], digest[2:])
+}
+
+// Put keeps what r gives and returns its SHA-256 in hexadecimal and its size.
+func (b Blobs) Put(r io.Reader) (digest string, size int64, err error) {
+	if err := os.MkdirAll(b.dir, 0o755); err != nil {
+		return "", 0, fmt.Errorf("keeping evidence: %w", explain(err))
+	}
+	f, err := os.CreateTemp(b.dir, ".new-*")
+	if err != nil {
+		return "", 0, fmt.Errorf("keeping evidence: %w", explain(err))
+	}
+	defer os.Remove(f.Name())
+	h := sha256.New()
+	size, err = io.Copy(io.MultiWriter(f, h), r)
+	digest = hex.EncodeToString(h.Sum(nil))
+	path := b.path(digest)
+	if err == nil && b.Has(digest) {
+		f.Close()
+		return digest, size, nil
+	}
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(path), 0o755)
+	}
+	if err := durable.Finish(f, path, err); err != nil {
+		return "", 0, fmt.Errorf("keeping evidence: %w", explain(err))
+	}
+	return digest, size, nil
+}
+
+// Has tells whether a blob is there.
+func (b Blobs) Has(digest string) bool {
+	if len(digest) != 64 {
+		return false
+	}
+	_, err := os.Stat(b.path(digest))
+	return err == nil
+}
+
+// Open opens a blob.
+func (b Blobs) Open(digest string) (io.ReadCloser, error) {
+	if len(digest) != 64 || strings.Trim(digest, "0123456789abcdef") != "" {
+		return nil, fmt.Errorf("%w: %q is no SHA-256", ErrNotFound, digest)
+	}
+	f, err := os.Open(b.path(digest))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%w: no evidence is kept under %s", ErrNotFound, digest)
+	}
+	return f, err
+}
+
+// Fsck compares every blob with its name.
+func (b Blobs) Fsck() (n int, findings []string, err error) {
+	err = filepath.WalkDir(b.dir, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, os.ErrNotExist) && path == b.dir {
+			return nil
+		}
+		if err != nil || d.IsDir() || strings.HasPrefix(d.Name(), ".") {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		h := sha256.New()
+		if _, err := io.Copy(h, f); err != nil {
+			return err
+		}
+		n++
+		if name := filepath.Base(filepath.Dir(path)) + d.Name(); name != hex.EncodeToString(h.Sum(nil)) {
+			findings = append(findings, fmt.Sprintf("evidence %s: its bytes have another digest", name))
+		}
+		return nil
+	})
+	return n, findings, err
+}

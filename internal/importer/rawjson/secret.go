@@ -1,0 +1,238 @@
+package rawjson
+
+import (
+	"bytes"
+	"regexp"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Redacted stands in the place of a secret.
+const Redacted = "[redacted]"
+
+// pattern finds a kind of secret in text. Its group, or the whole match
+// without one, is the secret.
+type pattern struct {
+	needles []string // one of them occurs, in lower case, in every match
+	re      *regexp.Regexp
+}
+
+var patterns = []pattern{
+	{[]string{"akia", "asia"}, regexp.MustCompile(`\b(?:AKIA|ASIA)[0-9A-Z]{16}\b`)},
+	{[]string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-"}, regexp.MustCompile(`\b(?:gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,})`)},
+	{[]string{"xox"}, regexp.MustCompile(`\bxox[a-z]-[A-Za-z0-9-]{8,}`)},
+	{[]string{"eyj"}, regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*`)},
+	{[]string{"sk-"}, regexp.MustCompile(`\bsk-[A-Za-z0-9_-]{20,}`)},
+	{[]string{"aiza"}, regexp.MustCompile(`\bAIza[0-9A-Za-z_-]{35}`)},
+	{[]string{"hf_", "npm_"}, regexp.MustCompile(`\b(?:hf|npm)_[A-Za-z0-9]{30,}`)},
+	{[]string{"dapi"}, regexp.MustCompile(`\bdapi[0-9a-f]{32}`)},
+	{[]string{"private key"}, regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|$)`)},
+	{[]string{"bearer", "basic"}, regexp.MustCompile(`(?i)\b(?:bearer\s+([A-Za-z0-9._~+/=-]{8,})|basic\s+([A-Za-z0-9+/=]{16,}))`)},
+	{[]string{"://"}, regexp.MustCompile(`://([^/\s:@"'?#]*:[^/\s"'?#]+)@`)},
+	{[]string{"://"}, regexp.MustCompile(`://([^/\s:@"'?#]*:[^\s@"']+)@`)}, // a password with '/' in it
+	{secretWords, regexp.MustCompile(`(?i)(?:password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key|account[_-]?key|private[_-]?key|secret[_-]?key|[?&;]sig)["']?\s*[=:]\s*["']([^"']+)["']`)},
+	{secretWords, regexp.MustCompile(`(?i)(?:password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key|account[_-]?key|private[_-]?key|secret[_-]?key|[?&;]sig)=([^\s&;,"')]+)`)},
+}
+
+var secretWords = []string{"password", "passwd", "pwd", "passphrase", "secret", "token", "api", "key", "sig="}
+
+// mentions tells whether a secret may be in text, which is in lower case.
+func (p pattern) mentions(lower []byte) bool {
+	for _, n := range p.needles {
+		if bytes.Contains(lower, []byte(n)) {
+			return true
+		}
+	}
+	return false
+}
+
+// Secrets replaces what has the shape of a secret in text: keys and tokens of
+// well-known issuers, JSON web tokens, private keys, the user and password of
+// a URL, credentials in headers, and values given as password=….
+func Secrets(text string) string {
+	lower := bytes.ToLower([]byte(text))
+	for _, p := range patterns {
+		if p.mentions(lower) {
+			text = p.replace(text)
+		}
+	}
+	return text
+}
+
+func (p pattern) replace(text string) string {
+	all := p.re.FindAllStringSubmatchIndex(text, -1)
+	if all == nil {
+		return text
+	}
+	var b strings.Builder
+	from := 0
+	for _, m := range all {
+		start, end := m[0], m[1]
+		for g := 2; g < len(m); g += 2 {
+			if m[g] >= 0 {
+				start, end = m[g], m[g+1]
+			}
+		}
+		b.WriteString(text[from:start])
+		if s := text[start:end]; strings.Contains(s, Redacted) {
+			b.WriteString(s)
+		} else {
+			b.WriteString(Redacted)
+		}
+		from = end
+	}
+	b.WriteString(text[from:])
+	return b.String()
+}
+
+// secretNames end the names of members whose text is a secret, in lower case
+// without '_', '-' and '.'.
+var secretNames = []string{"password", "passwd", "pwd", "passphrase", "secret", "token", "apikey",
+	"secretkey", "accesskey", "accountkey", "privatekey", "secretaccesskey", "authorization", "connectionstring"}
+
+func secretName(key string) bool {
+	if len(key) > 200 {
+		key = key[len(key)-200:]
+	}
+	var buf [200]byte
+	b := buf[:0]
+	for i := 0; i < len(key); i++ {
+		switch c := key[i]; {
+		case c == '_' || c == '-' || c == '.':
+		case c >= 'A' && c <= 'Z':
+			b = append(b, c|0x20)
+		default:
+			b = append(b, c)
+		}
+	}
+	for _, n := range secretNames {
+		if len(b) >= len(n) && string(b[len(b)-len(n):]) == n {
+			return true
+		}
+	}
+	return false
+}
+
+// Redact takes the secrets out of doc: text as in [Secrets], text under a name
+// such as password, and every scalar for whose member wholly says yes, save
+// those that it exempts by name. Without secrets it gives the bytes of doc
+// themselves, else new ones and the paths of what was replaced.
+func Redact(doc *Doc, wholly func(key string) (keep []string, secret bool)) (raw []byte, paths []string) {
+	lower := bytes.ToLower(doc.raw)
+	r := redactor{doc: doc, wholly: wholly}
+	for _, p := range patterns {
+		r.shaped = r.shaped || p.mentions(lower)
+	}
+	// An escape may hide a needle from the look at the raw bytes.
+	r.shaped = r.shaped || bytes.Contains(lower, []byte(`\u`)) || bytes.Contains(lower, []byte(`\/`))
+	r.walk(1, "", nil, false)
+	if len(r.paths) == 0 {
+		return doc.raw, nil
+	}
+	r.out = append(r.out, doc.raw[r.from:]...)
+	return r.out, r.paths
+}
+
+type redactor struct {
+	doc    *Doc
+	wholly func(string) ([]string, bool)
+	shaped bool // text may hold a secret by its shape
+	out    []byte
+	from   int
+	paths  []string
+}
+
+func (r *redactor) replace(start, end int32, with []byte, path string) {
+	r.out = append(r.out, r.doc.raw[r.from:start]...)
+	r.out = append(r.out, with...)
+	r.from = int(end)
+	r.paths = append(r.paths, path)
+}
+
+func quote(s string) []byte {
+	b, err := jsontext.AppendQuote(nil, s)
+	if err != nil { // not UTF-8: cannot be, the text came out of AppendUnquote
+		return []byte(`"` + Redacted + `"`)
+	}
+	return b
+}
+
+// walk looks at node m, which lies at path. All says that every scalar is a
+// secret, except under the names in keep. Members that a later one replaces
+// are looked at too: they are in the bytes.
+func (r *redactor) walk(m int32, path string, keep []string, all bool) {
+	n := r.doc.nodes[m]
+	x := Node{r.doc, m}
+	switch x.Kind() {
+	case '{', '[':
+		i := 0
+		for c := n.first; c != 0; c = r.doc.nodes[c].next {
+			r.member(c, path, i, keep, all)
+			i++
+		}
+	case '"':
+		if all {
+			if n.end-n.start > 2 {
+				r.replace(n.start, n.end, quote(Redacted), path)
+			}
+		} else if r.shaped {
+			if text := x.Text(); text != "" {
+				if clean := Secrets(text); clean != text {
+					r.replace(n.start, n.end, quote(clean), path)
+				}
+			}
+		}
+	case '0', 't', 'f':
+		if all {
+			r.replace(n.start, n.end, quote(Redacted), path)
+		}
+	}
+}
+
+func (r *redactor) member(c int32, path string, index int, keep []string, all bool) {
+	x := Node{r.doc, c}
+	n := r.doc.nodes[c]
+	if n.keyEnd == n.keyStart {
+		r.walk(c, step(r.doc, path, c, index), keep, all)
+		return
+	}
+	key := x.Key()
+	if clean := key; r.shaped {
+		if clean = Secrets(key); clean != key {
+			key = clean
+			r.replace(n.keyStart, n.keyEnd, quote(clean), stepName(path, clean)+" (name)")
+		}
+	}
+	below := stepName(path, key)
+	if all {
+		for _, k := range keep {
+			all = all && k != key
+		}
+		r.walk(c, below, keep, all)
+		return
+	}
+	if keep, ok := r.wholly(key); ok && (x.Kind() == '{' || x.Kind() == '[') {
+		r.walk(c, below, keep, true)
+		return
+	}
+	if x.Kind() == '"' && secretName(key) && !strings.Contains(x.Text(), Redacted) {
+		r.walk(c, below, nil, true)
+		return
+	}
+	r.walk(c, below, nil, false)
+}
+
+func step(d *Doc, path string, m int32, index int) string {
+	var b strings.Builder
+	b.WriteString(path)
+	appendStep(&b, d, m, index)
+	return b.String()
+}
+
+func stepName(path, key string) string {
+	var b strings.Builder
+	b.WriteString(path)
+	writeName(&b, key)
+	return b.String()
+}
