@@ -65,6 +65,9 @@ type Options struct {
 	Verifier note.Verifier    // Create
 	Key      string           // Create: the verifier's text
 	Now      func() time.Time // nil: time.Now
+	// SignerFor finds the signing key of the log with this public key, when
+	// Signer is nil and something is appended.
+	SignerFor func(key string) (note.Signer, error)
 }
 
 // Log is an open log. It is safe for concurrent use.
@@ -72,6 +75,7 @@ type Log struct {
 	dir      string
 	db       *sql.DB
 	signer   note.Signer
+	signerOf func(key string) (note.Signer, error)
 	verifier note.Verifier
 	origin   string
 	key      string
@@ -153,7 +157,7 @@ func Open(ctx context.Context, dir string, o Options) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{dir: dir, db: db, signer: o.Signer, now: o.Now}
+	l := &Log{dir: dir, db: db, signer: o.Signer, signerOf: o.SignerFor, now: o.Now}
 	l.ids.init()
 	if l.now == nil {
 		l.now = time.Now
@@ -310,6 +314,12 @@ func ParseCheckpoint(text []byte, v note.Verifier) (Head, error) {
 }
 
 func (l *Log) sign(size int64, root tlog.Hash) ([]byte, error) {
+	if l.signer == nil && l.signerOf != nil {
+		var err error
+		if l.signer, err = l.signerOf(l.key); err != nil {
+			return nil, fmt.Errorf("%w: its signing key is not here: %v", ErrReadOnly, err)
+		}
+	}
 	if l.signer == nil {
 		return nil, fmt.Errorf("%w: the log's signing key is not here; it is made by stemma init and stands in the user's configuration", ErrReadOnly)
 	}
