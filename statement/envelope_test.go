@@ -11,7 +11,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"sort"
@@ -570,39 +569,4 @@ func FuzzParseEnvelope(f *testing.F) {
 			t.Fatalf("encoding/json reads another envelope: %v", err)
 		}
 	})
-}
-
-// BenchmarkEnvelope measures what recording costs for each statement; verify
-// and the bare verification are one pair, whose ratio is the overhead.
-func BenchmarkEnvelope(b *testing.B) {
-	s := edSigner(b, 1)
-	keys := []TrustedKey{{Principal: ann, Public: s.Public()}}
-	for i := range 99 {
-		keys = append(keys, TrustedKey{Principal: fmt.Sprintf("sa:ci/%d", i), Public: edSigner(b, byte(i+2)).Public()})
-	}
-	trust := trustOf(b, keys...)
-	payload := envelopePayload + strings.Repeat(" ", 1024-len(envelopePayload))
-	env := signed(b, payload, s)
-	e, err := ParseEnvelope(env)
-	if err != nil {
-		b.Fatal(err)
-	}
-	pae, public := e.PAE(), privateOf(1).Public().(ed25519.PublicKey)
-	ssh := signed(b, payload, sshSignerOf(b, privateOf(2)))
-	sshTrust := trustOf(b, TrustedKey{Principal: ben, Public: sshSignerOf(b, privateOf(2)).Public()})
-	run := func(name string, f func() bool) {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if !f() {
-					b.Fatal("failed")
-				}
-			}
-		})
-	}
-	run("parse", func() bool { _, err := ParseEnvelope(env); return err == nil })
-	run("sign", func() bool { _, err := Sign(context.Background(), []byte(payload), s); return err == nil })
-	run("verify", func() bool { v, err := Verify(env, trust, envelopeTime); return err == nil && v.Verified() })
-	run("verify-bare-ed25519", func() bool { return ed25519.Verify(public, pae, e.Signatures[0].Sig) })
-	run("verify-sshsig", func() bool { v, err := Verify(ssh, sshTrust, envelopeTime); return err == nil && v.Verified() })
 }

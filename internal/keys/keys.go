@@ -1,32 +1,42 @@
 // Package keys keeps signing keys in the user's configuration directory and
 // makes signers of them. No key ever enters a log, a bundle or a message.
+// The byte format of a key file is in docs/format-envelope.md.
 package keys
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"sort"
 	"strings"
 
-	"golang.org/x/crypto/ssh"
-	"golang.org/x/mod/sumdb/note"
-
+	"github.com/stemma-lineage/stemma/internal/durable"
 	"github.com/stemma-lineage/stemma/prov"
 	"github.com/stemma-lineage/stemma/statement"
 )
 
+// DefaultName is the name of the key that is used when none is named.
+const DefaultName = "default"
+
 // ErrNotFound says that there is no key of that name.
 var ErrNotFound = errors.New("no such key")
 
-const header = "stemma-key/v1"
+// ErrExposed says that others than the user may reach a key.
+var ErrExposed = errors.New("the key is exposed")
+
+const (
+	header    = "stemma-key/v1"
+	logPrefix = "log-"
+	maxFile   = 64 << 10
+)
 
 // Dir gives the directory of keys: $STEMMA_CONFIG/keys, or stemma/keys in the
 // user's configuration directory.
@@ -57,9 +67,11 @@ func (k Key) Trusted() (statement.TrustedKey, error) {
 	return statement.TrustedKey{Principal: k.Principal.String(), Public: pub}, err
 }
 
+var nameGrammar = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$`)
+
 func path(name string) (string, error) {
-	if name == "" || strings.ContainsAny(name, "/\\") || name[0] == '.' {
-		return "", fmt.Errorf("key name %q: use letters, digits, '-' and '_'", name)
+	if !nameGrammar.MatchString(name) {
+		return "", fmt.Errorf("key name %q: use up to 100 letters, digits, '-', '_' and '.', beginning with a letter or digit", name)
 	}
 	dir, err := Dir()
 	return filepath.Join(dir, name+".key"), err
@@ -67,29 +79,45 @@ func path(name string) (string, error) {
 
 // Generate makes a key; it never replaces one.
 func Generate(name string, principal prov.Ref) (Key, error) {
-	if principal.Class() != prov.ClassIdentity {
-		return Key{}, fmt.Errorf("making key: %s is not an identity; write person:you@example.org", principal)
+	if strings.HasPrefix(name, logPrefix) {
+		return Key{}, fmt.Errorf("making key: names that begin with %s are those of logs' keys; choose another", logPrefix)
+	}
+	if err := statement.CheckPrincipal(principal.String()); err != nil {
+		return Key{}, fmt.Errorf("making key: %w", err)
 	}
 	_, priv, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return Key{}, fmt.Errorf("making key: %w", err)
 	}
-	text := fmt.Sprintf("%s\nprincipal: %s\nseed: %s\n", header, principal, base64.StdEncoding.EncodeToString(priv.Seed()))
-	if err := create(name, text); err != nil {
+	k := Key{name, principal, priv}
+	if err := create(name, formatKey(k)); err != nil {
 		return Key{}, err
 	}
-	return Key{name, principal, priv}, nil
+	return k, nil
 }
 
+func formatKey(k Key) string {
+	return fmt.Sprintf("%s\nprincipal: %s\nseed: %s\n", header, k.Principal, base64.StdEncoding.EncodeToString(k.Private.Seed()))
+}
+
+// create writes a new key file. A file that could not be written whole is
+// taken away again, so that what is there is a key.
 func create(name, text string) error {
 	p, err := path(name)
 	if err != nil {
-		return err
+		return fmt.Errorf("making key: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Dir(p), 0o700); err != nil {
+	dir := filepath.Dir(p)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("making key: %w", err)
+	}
+	if err := checkDir(dir); err != nil {
 		return fmt.Errorf("making key: %w", err)
 	}
 	f, err := os.OpenFile(p, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("making key: %w: keys are never replaced; choose another name, or move the file away", err)
+	}
 	if err != nil {
 		return fmt.Errorf("making key: %w", err)
 	}
@@ -100,31 +128,83 @@ func create(name, text string) error {
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
+	if err == nil {
+		err = durable.SyncDir(dir)
+	}
 	if err != nil {
-		return fmt.Errorf("making key: %w", err)
+		return fmt.Errorf("making key: %w", errors.Join(err, os.Remove(p)))
 	}
 	return nil
+}
+
+// checkDir refuses a directory in which others could read or put key files.
+func checkDir(dir string) error {
+	st, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	return checkMode(st, dir, "700")
+}
+
+func checkMode(st fs.FileInfo, p, want string) error {
+	if runtime.GOOS == "windows" {
+		return nil // the mode there says nothing about who may read
+	}
+	if m := st.Mode().Perm(); m&0o077 != 0 {
+		return fmt.Errorf("%w: others may use %s (mode %04o); run: chmod %s %s", ErrExposed, p, m, want, quote(p))
+	}
+	return nil
+}
+
+// quote makes a path safe to paste into a shell.
+func quote(p string) string {
+	if strings.Trim(p, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-") == "" {
+		return p
+	}
+	return "'" + strings.ReplaceAll(p, "'", `'\''`) + "'"
 }
 
 func read(name string) (string, error) {
 	p, err := path(name)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("reading key: %w", err)
 	}
-	st, err := os.Stat(p)
+	b, err := readSecret(p)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("%w: %s (looked for %s)", ErrNotFound, name, p)
-	} else if err != nil {
-		return "", fmt.Errorf("reading key: %w", err)
 	}
-	if m := st.Mode().Perm(); m&0o077 != 0 {
-		return "", fmt.Errorf("reading key: %s may be read by others (mode %04o); run: chmod 600 %s", p, m, p)
+	if err == nil {
+		err = checkDir(filepath.Dir(p))
 	}
-	b, err := os.ReadFile(p)
 	if err != nil {
-		return "", fmt.Errorf("reading key: %w", err)
+		return "", fmt.Errorf("reading key %s: %w", name, err)
 	}
 	return string(b), nil
+}
+
+// readSecret reads a small file that nobody but the user may reach. The mode
+// is that of the open file, not of what stands at the path a moment later.
+func readSecret(p string) ([]byte, error) {
+	f, err := os.Open(p)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file", p)
+	}
+	if err := checkMode(st, p, "600"); err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(b) > maxFile {
+		err = fmt.Errorf("%s is larger than %d bytes, which no key is", p, maxFile)
+	}
+	return b, err
 }
 
 // Load reads a key.
@@ -133,109 +213,74 @@ func Load(name string) (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
-	lines := strings.Split(text, "\n")
-	if len(lines) < 3 || lines[0] != header {
-		return Key{}, fmt.Errorf("reading key %s: it does not begin with %s", name, header)
-	}
-	principal, err := prov.ParseRef(strings.TrimPrefix(lines[1], "principal: "))
+	k, err := parseKey(text)
 	if err != nil {
-		return Key{}, fmt.Errorf("reading key %s: principal: %w", name, err)
+		return Key{}, fmt.Errorf("reading key %s: %w", name, err)
 	}
-	seed, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(lines[2], "seed: "))
-	if err != nil || len(seed) != ed25519.SeedSize {
-		return Key{}, fmt.Errorf("reading key %s: the seed is not %d bytes in base64", name, ed25519.SeedSize)
-	}
-	return Key{name, principal, ed25519.NewKeyFromSeed(seed)}, nil
+	k.Name = name
+	return k, nil
 }
 
-// List gives the names of the keys, logs' keys left out.
+// parseKey reads the text of a key file. Its errors never repeat the text:
+// any line may hold the secret.
+func parseKey(text string) (Key, error) {
+	lines := strings.Split(strings.ReplaceAll(text, "\r\n", "\n"), "\n")
+	if lines[0] != header {
+		return Key{}, fmt.Errorf("the first line is not %s; it is no key, or of a newer version", header)
+	}
+	if len(lines) != 4 || lines[3] != "" {
+		return Key{}, errors.New("it is not three whole lines; it was cut off or changed, restore it from a copy")
+	}
+	principal, ok := strings.CutPrefix(lines[1], "principal: ")
+	if !ok || statement.CheckPrincipal(principal) != nil {
+		return Key{}, errors.New("line 2 is not \"principal: \" and the Ref of an identity")
+	}
+	ref, err := prov.ParseRef(principal)
+	if err != nil {
+		return Key{}, errors.New("line 2 is not \"principal: \" and the Ref of an identity")
+	}
+	text, ok = strings.CutPrefix(lines[2], "seed: ")
+	seed, err := base64.StdEncoding.Strict().DecodeString(text)
+	if !ok || err != nil || len(seed) != ed25519.SeedSize {
+		return Key{}, fmt.Errorf("line 3 is not \"seed: \" and %d bytes in base64", ed25519.SeedSize)
+	}
+	return Key{Principal: ref, Private: ed25519.NewKeyFromSeed(seed)}, nil
+}
+
+// Public gives the line that puts a key into a trust list.
+func Public(name string) (string, error) {
+	k, err := Load(name)
+	if err != nil {
+		return "", err
+	}
+	t, err := k.Trusted()
+	if err != nil {
+		return "", fmt.Errorf("reading key %s: %w", name, err)
+	}
+	return t.String(), nil
+}
+
+// List gives the names of the keys, sorted, logs' keys left out. Whether each
+// can be loaded is for Load to say.
 func List() ([]string, error) {
 	dir, err := Dir()
 	if err != nil {
 		return nil, err
 	}
-	all, err := filepath.Glob(filepath.Join(dir, "*.key"))
+	all, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("listing keys: %w", err)
 	}
 	var out []string
-	for _, p := range all {
-		if n := strings.TrimSuffix(filepath.Base(p), ".key"); !strings.HasPrefix(n, "log-") {
-			out = append(out, n)
+	for _, e := range all {
+		name, ok := strings.CutSuffix(e.Name(), ".key")
+		if ok && nameGrammar.MatchString(name) && !strings.HasPrefix(name, logPrefix) {
+			out = append(out, name)
 		}
 	}
 	sort.Strings(out)
 	return out, nil
-}
-
-// logName gives the name under which a log's key is kept: by the hash in its
-// public key, so that logs of one origin do not meet.
-func logName(vkey string) string {
-	parts := strings.SplitN(vkey, "+", 3)
-	return "log-" + strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' {
-			return r
-		}
-		return '-'
-	}, parts[0]+"-"+parts[1])
-}
-
-// GenerateLogKey makes the signing key of a log and gives its signer, and its
-// public key as a C2SP note verifier key.
-func GenerateLogKey(origin string) (note.Signer, string, error) {
-	skey, vkey, err := note.GenerateKey(rand.Reader, origin)
-	if err != nil {
-		return nil, "", fmt.Errorf("making log key: %w", err)
-	}
-	if err := create(logName(vkey), skey+"\n"); err != nil {
-		return nil, "", err
-	}
-	s, err := note.NewSigner(skey)
-	return s, vkey, err
-}
-
-// LoadLogKey reads the signing key that belongs to a log's public key.
-func LoadLogKey(vkey string) (note.Signer, error) {
-	text, err := read(logName(vkey))
-	if err != nil {
-		return nil, err
-	}
-	s, err := note.NewSigner(strings.TrimSpace(text))
-	if err != nil {
-		return nil, fmt.Errorf("reading log key: %w", err)
-	}
-	return s, nil
-}
-
-// DefaultPrincipal gives who the user is: STEMMA_PRINCIPAL, else the address
-// that git knows, else the login name.
-func DefaultPrincipal() (prov.Ref, error) {
-	if p := os.Getenv("STEMMA_PRINCIPAL"); p != "" {
-		return prov.ParseRef(p)
-	}
-	if out, err := exec.Command("git", "config", "user.email").Output(); err == nil && len(bytes.TrimSpace(out)) > 0 {
-		return prov.Ref{Kind: prov.Person, Name: string(bytes.TrimSpace(out))}, nil
-	}
-	user := os.Getenv("USER")
-	if user == "" {
-		user = "user"
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "localhost"
-	}
-	return prov.Ref{Kind: prov.Person, Name: user + "@" + host}, nil
-}
-
-// SSHSigner signs with an OpenSSH private key file that has no passphrase.
-func SSHSigner(file string) (statement.Signer, error) {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("reading SSH key: %w", err)
-	}
-	s, err := ssh.ParsePrivateKey(b)
-	if err != nil {
-		return nil, fmt.Errorf("reading SSH key %s: %w", file, err)
-	}
-	return statement.NewSSHSigner(s)
 }
