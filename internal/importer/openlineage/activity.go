@@ -1,6 +1,8 @@
 package openlineage
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/stemma-lineage/stemma/internal/importer"
@@ -28,7 +30,7 @@ func (e *event) runEvent() []importer.Draft {
 		a.Used = append(a.Used, statement.Use{Resource: statement.NewResource(code, nil), Role: "source-code", Rule: statement.RuleStated})
 	}
 	out := []importer.Draft{{Subjects: subjects(f.outputs, id), Predicate: a}}
-	out = e.addColumns(out, a, id, f.columns)
+	out = addColumns(out, a, id, f.columns)
 	out = append(out, e.owners(e.plan(), e.jobFacets)...)
 	return append(out, e.things()...)
 }
@@ -55,24 +57,11 @@ func subjects(outputs []prov.Ref, id prov.Ref) []statement.Subject {
 const maxDerived = 2 << 20
 
 // addColumns adds the derivations of columns to the activity a.
-func (e *event) addColumns(out []importer.Draft, a *statement.Activity, id prov.Ref, columns []statement.Derivation) []importer.Draft {
+func addColumns(out []importer.Draft, a *statement.Activity, id prov.Ref, columns []statement.Derivation) []importer.Draft {
 	size := 0
-	for _, s := range out[0].Subjects {
-		size += 400 + len(s.Name)
-	}
-	for _, u := range a.Used {
-		size += 100 + len(u.Ref) + len(u.Namespace)
-	}
-	for _, d := range a.Derived {
-		size += derivedSize(d)
-	}
-	if size > statement.MaxPayload/2 {
-		e.refuse(TooManyDatasets, "inputs and outputs", "make a statement of about %d bytes, the limit is %d; have the producer send several events", size, statement.MaxPayload/2)
-		return nil
-	}
 	for _, d := range columns {
 		n := derivedSize(d)
-		if size+n > maxDerived && len(a.Derived) > 0 {
+		if size+n > maxDerived && size > 0 {
 			a = &statement.Activity{Kind: a.Kind, ID: a.ID, Namespace: a.Namespace, StartedAt: a.StartedAt, EndedAt: a.EndedAt,
 				ObservedAt: a.ObservedAt, State: a.State, InputsCompleteness: a.InputsCompleteness, Rule: a.Rule}
 			out = append(out, importer.Draft{Subjects: subjects(nil, id), Predicate: a})
@@ -180,7 +169,7 @@ func (e *event) parents(list *[]statement.Resource, id prov.Ref) {
 	}
 	kept := (*list)[:0]
 	for _, r := range *list {
-		if r.Ref != id.String() {
+		if r.Ref != id.String() || r.Namespace != id.Namespace {
 			kept = append(kept, r)
 		}
 	}
@@ -194,12 +183,13 @@ func (e *event) inform(list *[]statement.Resource, job pair, runID, place string
 		return
 	}
 	r := statement.NewResource(e.activity(job, runID, place), nil)
-	for _, have := range *list {
-		if have.Ref == r.Ref && have.Namespace == r.Namespace {
-			return
-		}
+	if e.informed == nil {
+		e.informed = map[string]bool{}
 	}
-	*list = append(*list, r)
+	if key := r.Namespace + "\x00" + r.Ref; !e.informed[key] {
+		e.informed[key] = true
+		*list = append(*list, r)
+	}
 }
 
 // code gives the code that the job ran, by its repository and revision.
@@ -218,7 +208,7 @@ func (e *event) code() (prov.Ref, bool) {
 
 func (e *event) parameters() map[string]string {
 	nominal, typ := facet(e.runFacets, "nominalTime"), facet(e.jobFacets, "jobType")
-	return texts(map[string]rawjson.Node{
+	return e.texts(map[string]rawjson.Node{
 		"nominalStartTime": nominal.Get("nominalStartTime"),
 		"nominalEndTime":   nominal.Get("nominalEndTime"),
 		"jobType":          typ.Get("jobType"),
@@ -230,23 +220,32 @@ func (e *event) parameters() map[string]string {
 
 func (e *event) environment() map[string]string {
 	f := facet(e.runFacets, "processing_engine")
-	return texts(map[string]rawjson.Node{
+	return e.texts(map[string]rawjson.Node{
 		"engine":                    f.Get("name"),
 		"engineVersion":             f.Get("version"),
 		"openlineageAdapterVersion": f.Get("openlineageAdapterVersion"),
 	})
 }
 
+// maxText is the longest value of a parameter or attribute, in bytes.
+const maxText = 4096
+
 // texts gives the text of each value that has one, or nil.
-func texts(values map[string]rawjson.Node) map[string]string {
+func (e *event) texts(values map[string]rawjson.Node) map[string]string {
 	var out map[string]string
-	for k, v := range values {
-		if s := v.Text(); s != "" {
-			if out == nil {
-				out = map[string]string{}
-			}
-			out[k] = s
+	for _, k := range slices.Sorted(maps.Keys(values)) {
+		s := values[k].Text()
+		if s == "" {
+			continue
 		}
+		if len(s) > maxText {
+			e.note("%s is %d bytes long; it is in the evidence only", k, len(s))
+			continue
+		}
+		if out == nil {
+			out = map[string]string{}
+		}
+		out[k] = s
 	}
 	return out
 }

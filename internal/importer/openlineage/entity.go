@@ -10,6 +10,10 @@ import (
 	"github.com/stemma-lineage/stemma/statement"
 )
 
+// maxProduct is how many derivations the inputs and outputs of a JobEvent may
+// make when it does not say which of them belong together.
+const maxProduct = 100_000
+
 // jobEvent describes a plan and what it is designed to make of what.
 func (e *event) jobEvent() []importer.Draft {
 	f := e.flows()
@@ -17,6 +21,10 @@ func (e *event) jobEvent() []importer.Draft {
 	derived := map[string]bool{}
 	for _, d := range f.derived {
 		derived[d.To.Namespace+"\x00"+d.To.Ref] = true
+	}
+	if n := len(f.outputs) * len(f.used); n > maxProduct {
+		e.refuse(TooManyDatasets, "inputs and outputs", "make %d derivations, the limit is %d; state them with a lineage facet", n, maxProduct)
+		return nil
 	}
 	for _, r := range f.outputs {
 		to := statement.NewResource(r, nil)
@@ -39,9 +47,6 @@ func (e *event) jobEvent() []importer.Draft {
 	if _, ok := e.code(); ok {
 		e.note("job.facets.sourceCodeLocation of a JobEvent is in the evidence only")
 	}
-	if !e.fitsEntity(p) {
-		return nil
-	}
 	out := []importer.Draft{{Subjects: []statement.Subject{statement.NewSubject(e.plan(), nil)}, Predicate: p}}
 	out = append(out, e.owners(e.plan(), e.jobFacets)...)
 	return append(out, e.things()...)
@@ -52,24 +57,9 @@ func (e *event) datasetEvent(d dataset) []importer.Draft {
 	f := &flows{e: e, byOutput: map[string]bool{}, byUse: map[string]bool{}, rules: map[string]int{}, versions: map[pair]prov.Ref{}}
 	f.output(d, false, nil)
 	p := &statement.Entity{State: "described", At: e.time, Derived: append(f.derived, f.columns...)}
-	if !e.fitsEntity(p) {
-		return nil
-	}
 	out := []importer.Draft{{Subjects: []statement.Subject{statement.NewSubject(d.ref, nil)}, Predicate: p}}
 	e.inputs = []dataset{d}
 	return append(out, e.things()...)
-}
-
-func (e *event) fitsEntity(p *statement.Entity) bool {
-	size := 0
-	for _, d := range p.Derived {
-		size += derivedSize(d)
-	}
-	if size > statement.MaxPayload/2 {
-		e.refuse(TooManyDatasets, "lineage", "makes a statement of about %d bytes, the limit is %d; have the producer send several events", size, statement.MaxPayload/2)
-		return false
-	}
-	return true
 }
 
 // things gives what is said of the datasets by themselves: their owners, their
@@ -95,6 +85,9 @@ func draftKey(d importer.Draft) string {
 	return fmt.Sprint(d.Subjects, p.State, p.Owner, p.SameAs, p.Attributes)
 }
 
+// maxSameAs is how many names one statement joins.
+const maxSameAs = 400
+
 func (e *event) lifeCycle(d dataset) []importer.Draft {
 	var out []importer.Draft
 	series := d.ref.Series()
@@ -109,6 +102,10 @@ func (e *event) lifeCycle(d dataset) []importer.Draft {
 		place := fmt.Sprintf("%s.facets.symlinks.identifiers[%d]", d.place, i)
 		i++
 		e.same(p, pairOf(x), seen, place)
+		if len(p.SameAs) == maxSameAs {
+			draft(p)
+			p = &statement.Entity{State: "same-as"}
+		}
 	}
 	if len(p.SameAs) > 0 {
 		draft(p)
@@ -157,10 +154,8 @@ func (e *event) owners(thing prov.Ref, facets rawjson.Node) []importer.Draft {
 		if !e.fits(owner, "ownership") {
 			return nil
 		}
-		p := &statement.Entity{State: "owned", At: e.time, Owner: owner.String()}
-		if t := x.Get("type").Text(); t != "" {
-			p.Attributes = map[string]string{"ownerType": t}
-		}
+		p := &statement.Entity{State: "owned", At: e.time, Owner: owner.String(),
+			Attributes: e.texts(map[string]rawjson.Node{"ownerType": x.Get("type")})}
 		out = append(out, importer.Draft{Subjects: []statement.Subject{statement.NewSubject(thing.Series(), nil)}, Predicate: p})
 	}
 	return out

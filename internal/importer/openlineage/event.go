@@ -29,9 +29,6 @@ const (
 // maxNotes is how many notes of an event are written out; the rest is counted.
 const maxNotes = 50
 
-// maxRedacted is how many redacted paths are written out; the rest is counted.
-const maxRedacted = 500
-
 type event struct {
 	doc      *rawjson.Doc
 	root     rawjson.Node
@@ -49,7 +46,7 @@ type event struct {
 	notes    []string
 	unsaid   int
 	refusal  *importer.Refusal
-	evidence []statement.Evidence
+	informed map[string]bool // keys of the activities that informed this one
 }
 
 // pair is the identifier of a job or dataset.
@@ -69,7 +66,7 @@ func newEvent(doc *rawjson.Doc, redacted []string) *event {
 
 func (e *event) refuse(reason, place, format string, args ...any) {
 	if e.refusal == nil {
-		e.refusal = &importer.Refusal{Reason: reason, Detail: place + ": " + fmt.Sprintf(format, args...)}
+		e.refusal = &importer.Refusal{Reason: reason, Detail: rawjson.Clip(place, 500) + ": " + rawjson.Clip(fmt.Sprintf(format, args...), 1000)}
 	}
 }
 
@@ -78,7 +75,7 @@ func (e *event) note(format string, args ...any) {
 		e.unsaid++
 		return
 	}
-	if s := fmt.Sprintf(format, args...); !slices.Contains(e.notes, s) {
+	if s := rawjson.Clip(fmt.Sprintf(format, args...), 500); !slices.Contains(e.notes, s) {
 		e.notes = append(e.notes, s)
 	}
 }
@@ -89,11 +86,7 @@ func (e *event) drafts() []importer.Draft {
 		e.refuse(NotAnEvent, "value", "is no JSON object; an OpenLineage event is one")
 		return nil
 	}
-	for i, path := range e.doc.Repeated {
-		if i == 20 {
-			e.note("%d more names occur twice in their object; the last one counts", len(e.doc.Repeated)-i)
-			break
-		}
+	for _, path := range e.doc.Repeated {
 		e.note("%s occurs more than once; the last one counts", path)
 	}
 	e.readTime()
@@ -104,6 +97,9 @@ func (e *event) drafts() []importer.Draft {
 		e.readRun(run)
 		e.readJob(job)
 		e.readDatasets()
+		if ds.Given() {
+			e.note("the event has a run, so its dataset is in the evidence only")
+		}
 		out = e.ifAccepted(e.runEvent)
 	case job.Given():
 		if strings.HasSuffix(e.root.Get("schemaURL").Text(), "/RunEvent") {
@@ -144,18 +140,44 @@ func (e *event) seal(out []importer.Draft) []importer.Draft {
 	}
 	ev := importer.NewEvidence(Importer{}, MediaType, e.doc.Raw())
 	ev.Notes, ev.Redacted = e.notes, e.redacted
-	if n := len(e.redacted); n > maxRedacted {
-		ev.Redacted = append(append([]string(nil), e.redacted[:maxRedacted]...), fmt.Sprintf("and %d more", n-maxRedacted))
+	later := ev // the same, where it is short enough to be said with every statement
+	if size(e.notes)+size(e.redacted) > 4096 {
+		later.Notes, later.Redacted = nil, nil
 	}
-	for _, d := range out {
+	for i, d := range out {
+		if i > 0 {
+			ev = later
+		}
 		switch p := d.Predicate.(type) {
 		case *statement.Activity:
 			p.Evidence = []statement.Evidence{ev}
 		case *statement.Entity:
 			p.Evidence = []statement.Evidence{ev}
 		}
+		if len(e.doc.Raw()) > statement.MaxPayload/8 && !e.fitsPayload(d) {
+			return nil
+		}
 	}
 	return out
+}
+
+func size(texts []string) int {
+	n := 0
+	for _, s := range texts {
+		n += len(s)
+	}
+	return n
+}
+
+// fitsPayload refuses an event that makes a statement too large to record.
+func (e *event) fitsPayload(d importer.Draft) bool {
+	payload, err := statement.Format(d.Subjects, d.Predicate)
+	if err == nil && len(payload) > statement.MaxPayload {
+		e.refuse(TooManyDatasets, "event", "makes a statement of %d bytes, the limit is %d; have the producer send several events", len(payload), statement.MaxPayload)
+	} else if err != nil {
+		e.refuse(BadField, "event", "makes no valid statement: %v", err)
+	}
+	return e.refusal == nil
 }
 
 var zoned = []string{time.RFC3339Nano, "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05Z0700", "2006-01-02T15:04Z07:00"}

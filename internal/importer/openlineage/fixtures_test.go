@@ -16,8 +16,6 @@ import (
 	"github.com/stemma-lineage/stemma/statement"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
-
 // fixtures gives the directory of OpenLineage fixtures, or skips the test.
 func fixtures(t testing.TB) string {
 	t.Helper()
@@ -109,7 +107,7 @@ func checkItem(t testing.TB, it importer.Item) {
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
-	if *rewrite {
+	if flag.Lookup("rewrite").Value.String() == "true" { // the flag of datadriven
 		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -58,10 +58,16 @@ func (e *event) flows() *flows {
 
 func pairOf(n rawjson.Node) pair { return pair{n.Get("namespace").Text(), n.Get("name").Text()} }
 
+// entry is what a job's lineage facet says of one dataset.
+type entry struct {
+	node  rawjson.Node
+	place string
+}
+
 // entries gives the dataset entries of a job's lineage facet, by dataset, and
 // handles its job entries.
-func (f *flows) entries(jobFacet rawjson.Node) map[pair][]rawjson.Node {
-	out := map[pair][]rawjson.Node{}
+func (f *flows) entries(jobFacet rawjson.Node) map[pair][]entry {
+	out := map[pair][]entry{}
 	i := 0
 	for x := range jobFacet.Get("entries").All() {
 		place := fmt.Sprintf("job.facets.lineage.entries[%d]", i)
@@ -72,7 +78,7 @@ func (f *flows) entries(jobFacet rawjson.Node) map[pair][]rawjson.Node {
 		}
 		p := pairOf(x)
 		if f.e.named(p, place) && f.e.fits(datasetRef(p), place) {
-			out[p] = append(out[p], x)
+			out[p] = append(out[p], entry{x, place})
 		}
 	}
 	return out
@@ -139,7 +145,7 @@ func (f *flows) use(r prov.Ref, rule, role string) {
 }
 
 // output adds an output and what it was made from.
-func (f *flows) output(d dataset, explicit bool, entries []rawjson.Node) {
+func (f *flows) output(d dataset, explicit bool, entries []entry) {
 	if key := d.ref.Key(); !f.byOutput[key] {
 		f.byOutput[key] = true
 		f.outputs = append(f.outputs, d.ref)
@@ -153,7 +159,7 @@ func (f *flows) output(d dataset, explicit bool, entries []rawjson.Node) {
 	switch columns := facet(d.facets, "columnLineage"); {
 	case explicit || says:
 		for _, x := range entries {
-			c.entry(x, "job.facets.lineage")
+			c.entry(x.node, x.place)
 		}
 		c.entry(own, d.place+".facets.lineage")
 	default:

@@ -48,6 +48,9 @@ func (s *splitter) begins() (again bool, f *Fault) {
 	if f != nil {
 		return false, f
 	}
+	if s.count++; s.count > MaxValues {
+		return false, &Fault{TooLarge, fmt.Sprintf("%s: more than %d values in one; have the producer send several events", s.where(), MaxValues)}
+	}
 	switch {
 	case c == '{' || c == '[':
 		if len(s.stack) >= MaxDepth {

@@ -28,9 +28,9 @@ var patterns = []pattern{
 	{[]string{"hf_", "npm_"}, regexp.MustCompile(`\b(?:hf|npm)_[A-Za-z0-9]{30,}`)},
 	{[]string{"dapi"}, regexp.MustCompile(`\bdapi[0-9a-f]{32}`)},
 	{[]string{"private key"}, regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|$)`)},
-	{[]string{"bearer", "basic"}, regexp.MustCompile(`(?i)\b(?:bearer\s+([A-Za-z0-9._~+/=-]{8,})|basic\s+([A-Za-z0-9+/=]{16,}))`)},
+	{[]string{"bearer"}, regexp.MustCompile(`(?i)\bbearer\s+([A-Za-z0-9._~+/=-]{16,})`)},
+	{[]string{"authorization"}, regexp.MustCompile(`(?i)authorization["']?\s*[:=]\s*["']?(?:basic|bearer|token)\s+([^\s"']+)`)},
 	{[]string{"://"}, regexp.MustCompile(`://([^/\s:@"'?#]*:[^/\s"'?#]+)@`)},
-	{[]string{"://"}, regexp.MustCompile(`://([^/\s:@"'?#]*:[^\s@"']+)@`)}, // a password with '/' in it
 	{secretWords, regexp.MustCompile(`(?i)(?:password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key|account[_-]?key|private[_-]?key|secret[_-]?key|[?&;]sig)["']?\s*[=:]\s*["']([^"']+)["']`)},
 	{secretWords, regexp.MustCompile(`(?i)(?:password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key|account[_-]?key|private[_-]?key|secret[_-]?key|[?&;]sig)=([^\s&;,"')]+)`)},
 }
@@ -117,7 +117,7 @@ func secretName(key string) bool {
 // Redact takes the secrets out of doc: text as in [Secrets], text under a name
 // such as password, and every scalar for whose member wholly says yes, save
 // those that it exempts by name. Without secrets it gives the bytes of doc
-// themselves, else new ones and the paths of what was replaced.
+// themselves, else new ones and the paths of what was replaced, which end with "and … more" after maxPaths.
 func Redact(doc *Doc, wholly func(key string) (keep []string, secret bool)) (raw []byte, paths []string) {
 	lower := bytes.ToLower(doc.raw)
 	r := redactor{doc: doc, wholly: wholly}
@@ -126,28 +126,33 @@ func Redact(doc *Doc, wholly func(key string) (keep []string, secret bool)) (raw
 	}
 	// An escape may hide a needle from the look at the raw bytes.
 	r.shaped = r.shaped || bytes.Contains(lower, []byte(`\u`)) || bytes.Contains(lower, []byte(`\/`))
-	r.walk(1, "", nil, false)
+	r.path = append(r.path, step{node: 1})
+	r.walk(nil, false)
 	if len(r.paths) == 0 {
 		return doc.raw, nil
 	}
 	r.out = append(r.out, doc.raw[r.from:]...)
-	return r.out, r.paths
+	return r.out, capped(r.paths, r.count)
 }
 
 type redactor struct {
 	doc    *Doc
 	wholly func(string) ([]string, bool)
 	shaped bool // text may hold a secret by its shape
+	path   []step
 	out    []byte
 	from   int
 	paths  []string
+	count  int
 }
 
-func (r *redactor) replace(start, end int32, with []byte, path string) {
+func (r *redactor) replace(start, end int32, with, suffix string) {
 	r.out = append(r.out, r.doc.raw[r.from:start]...)
-	r.out = append(r.out, with...)
+	r.out = append(r.out, quote(with)...)
 	r.from = int(end)
-	r.paths = append(r.paths, path)
+	if r.count++; r.count <= maxPaths {
+		r.paths = append(r.paths, r.doc.pathText(r.path, Secrets)+suffix)
+	}
 }
 
 func quote(s string) []byte {
@@ -158,81 +163,64 @@ func quote(s string) []byte {
 	return b
 }
 
-// walk looks at node m, which lies at path. All says that every scalar is a
-// secret, except under the names in keep. Members that a later one replaces
+// walk looks at the node at the end of the path. All says that every scalar is
+// a secret, except under the names in keep. Members that a later one replaces
 // are looked at too: they are in the bytes.
-func (r *redactor) walk(m int32, path string, keep []string, all bool) {
+func (r *redactor) walk(keep []string, all bool) {
+	m := r.path[len(r.path)-1].node
 	n := r.doc.nodes[m]
 	x := Node{r.doc, m}
 	switch x.Kind() {
 	case '{', '[':
 		i := 0
 		for c := n.first; c != 0; c = r.doc.nodes[c].next {
-			r.member(c, path, i, keep, all)
+			r.path = append(r.path, step{c, i})
+			r.member(c, keep, all)
+			r.path = r.path[:len(r.path)-1]
 			i++
 		}
 	case '"':
 		if all {
-			if n.end-n.start > 2 {
-				r.replace(n.start, n.end, quote(Redacted), path)
+			if n.end-n.start > 2 && x.Text() != Redacted {
+				r.replace(n.start, n.end, Redacted, "")
 			}
 		} else if r.shaped {
-			if text := x.Text(); text != "" {
-				if clean := Secrets(text); clean != text {
-					r.replace(n.start, n.end, quote(clean), path)
-				}
+			text := x.Text()
+			if clean := Secrets(text); clean != text {
+				r.replace(n.start, n.end, clean, "")
 			}
 		}
 	case '0', 't', 'f':
 		if all {
-			r.replace(n.start, n.end, quote(Redacted), path)
+			r.replace(n.start, n.end, Redacted, "")
 		}
 	}
 }
 
-func (r *redactor) member(c int32, path string, index int, keep []string, all bool) {
-	x := Node{r.doc, c}
+func (r *redactor) member(c int32, keep []string, all bool) {
 	n := r.doc.nodes[c]
 	if n.keyEnd == n.keyStart {
-		r.walk(c, step(r.doc, path, c, index), keep, all)
+		r.walk(keep, all)
 		return
 	}
+	x := Node{r.doc, c}
 	key := x.Key()
-	if clean := key; r.shaped {
-		if clean = Secrets(key); clean != key {
+	if r.shaped {
+		if clean := Secrets(key); clean != key {
 			key = clean
-			r.replace(n.keyStart, n.keyEnd, quote(clean), stepName(path, clean)+" (name)")
+			r.replace(n.keyStart, n.keyEnd, clean, " (name)")
 		}
 	}
-	below := stepName(path, key)
 	if all {
 		for _, k := range keep {
 			all = all && k != key
 		}
-		r.walk(c, below, keep, all)
+		r.walk(keep, all)
 		return
 	}
 	if keep, ok := r.wholly(key); ok && (x.Kind() == '{' || x.Kind() == '[') {
-		r.walk(c, below, keep, true)
+		r.walk(keep, true)
 		return
 	}
-	if x.Kind() == '"' && secretName(key) && !strings.Contains(x.Text(), Redacted) {
-		r.walk(c, below, nil, true)
-		return
-	}
-	r.walk(c, below, nil, false)
-}
-
-func step(d *Doc, path string, m int32, index int) string {
-	var b strings.Builder
-	b.WriteString(path)
-	appendStep(&b, d, m, index)
-	return b.String()
-}
-
-func stepName(path, key string) string {
-	var b strings.Builder
-	b.WriteString(path)
-	writeName(&b, key)
-	return b.String()
+	r.walk(nil, x.Kind() == '"' && secretName(key))
 }

@@ -11,8 +11,13 @@ import (
 	"unicode/utf8"
 )
 
-// MaxDepth is how deeply objects and arrays may be nested.
-const MaxDepth = 512
+// MaxDepth is how deeply objects and arrays may be nested, and MaxValues how
+// many values, nested ones counted, a value may hold: a tree takes 28 bytes
+// for each, however short it is.
+const (
+	MaxDepth  = 512
+	MaxValues = 4 << 20
+)
 
 // The classes of faults.
 const (
@@ -74,6 +79,7 @@ type splitter struct {
 	over  bool   // more than max bytes: nothing is kept any more
 	start int64  // offset of the value
 
+	count int    // values within the value so far
 	stack []byte // open brackets of the value
 	quote bool   // within a string of the value
 	lines bool   // the values so far stood on a line of their own
@@ -208,7 +214,7 @@ func (s *splitter) failed(yield func(Value, error) bool) bool {
 
 // begin starts a value at the next byte.
 func (s *splitter) begin() {
-	s.start, s.mark, s.kept, s.over, s.stack, s.quote = s.offset(), s.pos, nil, false, s.stack[:0], false
+	s.start, s.mark, s.kept, s.over, s.stack, s.quote, s.count = s.offset(), s.pos, nil, false, s.stack[:0], false, 0
 }
 
 // finish gives the value that ends before the next byte.
@@ -255,7 +261,7 @@ func (s *splitter) single(yield func(Value, error) bool, c int) bool {
 		return false
 	}
 	if f != nil {
-		if f.Reason == TooDeep && s.skipValue() {
+		if (f.Reason == TooDeep || f.Reason == TooLarge) && s.skipValue() {
 			return yield(s.finish(place, f), nil)
 		}
 		s.nextStart(f)
@@ -341,29 +347,32 @@ func (s *splitter) array(yield func(Value, error) bool) bool {
 		if !yield(s.finish(place, f), nil) {
 			return false
 		}
-		if more, ok := s.comma(yield, fmt.Sprintf("%s[%d]", prefix, i+1), at); !more {
+		if more, ok := s.comma(yield, prefix, &i, at); !more {
 			return ok
 		}
 	}
 }
 
-// comma reads what stands after an element: more tells whether another one
-// follows, ok whether the receiver wants to go on.
-func (s *splitter) comma(yield func(Value, error) bool, place, at string) (more, ok bool) {
-	switch c := s.space(); c {
-	case ',':
-		s.pos++
-		return true, true
-	case ']':
-		s.pos++
-		return false, true
-	case eof:
-		s.begin()
-		return false, s.unterminated(yield, place, at)
-	default:
+// comma reads what stands after element i: more tells whether another one
+// follows, ok whether the receiver wants to go on. An element that no comma
+// leads to is passed over and counted.
+func (s *splitter) comma(yield func(Value, error) bool, prefix string, i *int, at string) (more, ok bool) {
+	for {
+		place := fmt.Sprintf("%s[%d]", prefix, *i+1)
+		c := s.space()
+		switch c {
+		case ',':
+			s.pos++
+			return true, true
+		case ']':
+			s.pos++
+			return false, true
+		case eof:
+			s.begin()
+			return false, s.unterminated(yield, place, at)
+		}
 		s.begin()
 		f := &Fault{Malformed, fmt.Sprintf("%s: found %s where a comma or the end of the array must stand", s.where(), show(c))}
-		s.stack = s.stack[:0]
 		if c != '{' || !s.skipValue() {
 			s.lines = false
 			s.nextStart(f)
@@ -372,7 +381,7 @@ func (s *splitter) comma(yield func(Value, error) bool, place, at string) (more,
 		if !yield(s.finish(place, f), nil) {
 			return false, false
 		}
-		return s.comma(yield, place, at)
+		*i++
 	}
 }
 

@@ -2,6 +2,7 @@ package rawjson
 
 import (
 	"bytes"
+	"fmt"
 	"iter"
 	"strconv"
 	"strings"
@@ -14,8 +15,9 @@ type Doc struct {
 	raw   []byte
 	nodes []node
 	// Repeated lists the paths of names that occur more than once in their
-	// object: the last one counts.
+	// object: the last one counts. It ends with "and … more" after maxPaths.
 	Repeated []string
+	repeats  int
 	// Unpaired says that a string holds half of a surrogate pair, which is
 	// read as U+FFFD.
 	Unpaired bool
@@ -37,8 +39,20 @@ type Node struct {
 // Parse gives the tree over raw, which must be a value that Split yielded.
 func Parse(raw []byte) *Doc {
 	p := parser{Doc: &Doc{raw: raw, nodes: make([]node, 1, 2+len(raw)/24)}}
-	p.value(0, 0)
+	p.value(0, 0, 0)
+	p.Repeated = capped(p.Repeated, p.repeats)
 	return p.Doc
+}
+
+// maxPaths is how many paths of one sort are written out.
+const maxPaths = 500
+
+// capped says how many paths of n are not in the list.
+func capped(paths []string, n int) []string {
+	if n > len(paths) {
+		paths = append(paths, "and "+strconv.Itoa(n-len(paths))+" more")
+	}
+	return paths
 }
 
 // Root gives the value itself.
@@ -49,9 +63,14 @@ func (d *Doc) Raw() []byte { return d.raw }
 
 type parser struct {
 	*Doc
-	pos int
-	// path holds, for each open bracket, the node.
-	path []int32
+	pos  int
+	path []step // the open brackets
+}
+
+// step leads to a node: by its name, or by its index in an array.
+type step struct {
+	node  int32
+	index int
 }
 
 func (p *parser) space() byte {
@@ -68,14 +87,14 @@ func (p *parser) space() byte {
 
 // value parses a value by the grammar that Split has checked. Its depth is
 // bounded by MaxDepth.
-func (p *parser) value(keyStart, keyEnd int) int32 {
+func (p *parser) value(keyStart, keyEnd, index int) int32 {
 	c := p.space()
 	id := int32(len(p.nodes))
 	p.nodes = append(p.nodes, node{start: int32(p.pos), keyStart: int32(keyStart), keyEnd: int32(keyEnd)})
 	switch c {
 	case '{', '[':
 		p.pos++
-		p.path = append(p.path, id)
+		p.path = append(p.path, step{id, index})
 		p.members(id, c)
 		p.path = p.path[:len(p.path)-1]
 	case '"':
@@ -112,7 +131,7 @@ func (p *parser) members(id int32, open byte) {
 			p.space()
 			p.pos++ // ':'
 		}
-		m := p.value(ks, ke)
+		m := p.value(ks, ke, n)
 		if last == 0 {
 			p.nodes[id].first = m
 		} else {
@@ -161,12 +180,9 @@ func (p *parser) key(m int32) []byte { return p.raw[p.nodes[m].keyStart:p.nodes[
 
 func (p *parser) shadow(m int32) {
 	p.nodes[m].shadowed = true
-	var b strings.Builder
-	for _, open := range p.path {
-		appendStep(&b, p.Doc, open, 0)
+	if p.repeats++; p.repeats <= maxPaths {
+		p.Repeated = append(p.Repeated, p.pathText(append(p.path, step{node: m}), Secrets))
 	}
-	appendStep(&b, p.Doc, m, 0)
-	p.Repeated = append(p.Repeated, b.String())
 }
 
 func (p *parser) text() {
@@ -183,28 +199,37 @@ func (p *parser) text() {
 	}
 }
 
-// appendStep writes the step of a path to node m: ".name", `["odd name"]`,
-// "[index]", or nothing for the root.
-func appendStep(b *strings.Builder, d *Doc, m int32, index int) {
-	n := d.nodes[m]
-	if n.keyEnd == n.keyStart {
-		if m != 1 {
-			b.WriteString("[" + strconv.Itoa(index) + "]")
+// pathText writes a path: names joined by '.', odd names as ["name"], indices
+// as [3]. Clean is applied to each name.
+func (d *Doc) pathText(path []step, clean func(string) string) string {
+	var b strings.Builder
+	for _, st := range path {
+		n := d.nodes[st.node]
+		if n.keyEnd == n.keyStart {
+			if st.node != 1 {
+				b.WriteString("[" + strconv.Itoa(st.index) + "]")
+			}
+			continue
 		}
-		return
+		key := clean(Clip(Node{d, st.node}.Key(), 200))
+		if !plainName(key) {
+			b.WriteString("[" + strconv.Quote(key) + "]")
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte('.')
+		}
+		b.WriteString(key)
 	}
-	writeName(b, Node{d, m}.Key())
+	return b.String()
 }
 
-func writeName(b *strings.Builder, key string) {
-	if !plainName(key) {
-		b.WriteString("[" + strconv.Quote(key) + "]")
-		return
+// Clip shortens text of more than n bytes for a message, and says so.
+func Clip(s string, n int) string {
+	if len(s) <= n {
+		return s
 	}
-	if b.Len() > 0 {
-		b.WriteByte('.')
-	}
-	b.WriteString(key)
+	return strings.ToValidUTF8(s[:n], "") + fmt.Sprintf("… (%d bytes)", len(s))
 }
 
 func plainName(s string) bool {
