@@ -109,7 +109,9 @@ func Ask(g *graph.Graph, q query.Question, root tlog.Hash) (*query.Answer, error
 	if err != nil {
 		return nil, err
 	}
-	a.Root = fmt.Sprintf("%x", root[:])
+	if a.LogSize == g.Size() { // else it is not the root at the size that the answer knows
+		a.Root = fmt.Sprintf("%x", root[:])
+	}
 	return a, nil
 }
 
@@ -163,7 +165,7 @@ func Write(c Contents, v note.Verifier) ([]byte, *query.Answer, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	files, err := members(c, a, v)
+	files, err := members(c, a, v, size, root)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -191,7 +193,7 @@ type file struct {
 	data []byte
 }
 
-func members(c Contents, a *query.Answer, v note.Verifier) ([]file, error) {
+func members(c Contents, a *query.Answer, v note.Verifier, size uint64, root tlog.Hash) ([]file, error) {
 	list := sorted(c.Entries)
 	man, err := json.Marshal(manifest{Format, v.Name(), list})
 	if err != nil {
@@ -211,7 +213,7 @@ func members(c Contents, a *query.Answer, v note.Verifier) ([]file, error) {
 	}
 	html, err := report.HTML(a, []report.Fact{
 		{Name: "Log", Text: v.Name()},
-		{Name: "Checkpoint", Text: fmt.Sprintf("%d entries, root %s", a.LogSize, a.Root)},
+		{Name: "Checkpoint", Text: fmt.Sprintf("%d entries, root %x", size, root[:])},
 		{Name: "Entries in this bundle", Text: fmt.Sprint(len(list))},
 		{Name: "Signatures", Text: signers},
 		{Name: "What this proves", Text: "Each entry is in the log of the checkpoint, unchanged, and the answer is what these entries say. Statements may be wrong; the log proves who said what, and in which order."},
@@ -287,6 +289,8 @@ func checkpoint(text []byte, v note.Verifier) (uint64, tlog.Hash, error) {
 // Result is what Verify found.
 type Result struct {
 	Answer  *query.Answer
+	Size    uint64 // of the log at the checkpoint
+	Root    tlog.Hash
 	Entries int
 	Signers string
 	// Trusted says what the caller's own trust list says of the signatures;
@@ -322,7 +326,7 @@ func Verify(data []byte, v note.Verifier, own *statement.Trust) (*Result, error)
 	if !bytes.Equal(again, data) {
 		return nil, fmt.Errorf("%w: %s", ErrVerify, difference(again, data))
 	}
-	res := &Result{Answer: a, Entries: len(c.Entries)}
+	res := &Result{Answer: a, Size: size, Root: root, Entries: len(c.Entries)}
 	if res.Signers, err = signatures(c); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrVerify, err)
 	}

@@ -308,3 +308,43 @@ func (v View) Search(text string, limit int) (ids []ID, more int) {
 	}
 	return ids, more
 }
+
+// Touching yields the entries that make a relation with, or a version of, any
+// thing that the given entries made relations with, and those that could not
+// be used.
+func (g *Graph) Touching(entries []uint64) iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		in := map[uint64]bool{}
+		for _, e := range entries {
+			in[e] = true
+		}
+		things := map[ID]bool{}
+		for _, r := range g.rels[1:] {
+			if in[uint64(r.entry)] || in[uint64(r.kf)] {
+				things[r.from], things[r.to] = true, true
+			}
+		}
+		for id := range things {
+			if s := g.things[id].series; s != None {
+				for v := g.things[s].firstVer; v != None; v = g.things[v].nextVer {
+					things[v] = true
+				}
+			}
+		}
+		for _, r := range g.rels[1:] {
+			if (things[r.from] || things[r.to]) && (!yield(uint64(r.entry)) || !yield(uint64(r.kf))) {
+				return
+			}
+		}
+		for _, p := range g.problems {
+			if !yield(uint64(p.entry)) {
+				return
+			}
+		}
+		for _, r := range g.retracted {
+			if !yield(uint64(r.entry)) || !yield(uint64(r.by)) {
+				return
+			}
+		}
+	}
+}

@@ -319,7 +319,11 @@ var made = map[prov.Kind]bool{prov.Dataset: true, prov.Model: true, prov.Feature
 	prov.File: true, prov.Image: true, prov.Agent: true, prov.SHA256: true, prov.SHA512: true, prov.SHA384: true}
 
 func (b *builder) doubtOrigin(id graph.ID) {
-	if !made[b.v.Ref(id).Kind] || b.represent(id) != id {
+	kind := b.v.Ref(id).Kind
+	if ls := b.labels(id); len(ls) > 0 {
+		kind = best(b.v, ls).Kind
+	}
+	if !made[kind] || b.represent(id) != id {
 		return
 	}
 	derivations := prov.Relations(prov.GeneratedBy, prov.GeneratedByStated, prov.DerivedFrom)

@@ -226,3 +226,25 @@ func hint(v graph.View, text string) string {
 	}
 	return "; did you mean " + strings.Join(names, ", ") + "?"
 }
+
+// Identify gives the name and the content digest of the one thing that a text
+// names; the digest is zero when none, or more than one, is known.
+func Identify(v graph.View, text string) (name, digest prov.Ref, err error) {
+	ids, err := Resolve(v, text, One)
+	if err != nil {
+		return prov.Ref{}, prov.Ref{}, err
+	}
+	id := ids[0]
+	ps := partners(v, id)
+	if v.IsDigest(id) {
+		name, digest = v.Ref(id), v.Ref(id)
+		if len(ps) > 0 {
+			name = best(v, ps)
+		}
+		return name, digest, nil
+	}
+	if len(ps) == 1 {
+		digest = v.Ref(ps[0])
+	}
+	return v.Ref(id), digest, nil
+}

@@ -1,0 +1,144 @@
+// Command stemma records the lineage of AI systems, answers questions about
+// it for any past moment, and proves the answers.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stemma-lineage/stemma/bundle"
+	"github.com/stemma-lineage/stemma/internal/app"
+	"github.com/stemma-lineage/stemma/internal/evlog"
+	"github.com/stemma-lineage/stemma/internal/query"
+	"github.com/stemma-lineage/stemma/prov"
+	"github.com/stemma-lineage/stemma/statement"
+)
+
+// Exit codes; a contract.
+const (
+	exitOK           = 0
+	exitFailure      = 1
+	exitUsage        = 2
+	exitNotFound     = 3
+	exitNotPermitted = 4
+	exitVerify       = 12
+	exitDiffers      = 13
+)
+
+// usageError marks what the user can mend on the command line.
+type usageError struct{ error }
+
+func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+var errDiffers = errors.New("the two differ")
+
+// exitCode is the one table from errors to exit codes.
+func exitCode(err error) int {
+	var fork *evlog.ForkError
+	var ambiguous *query.AmbiguousError
+	var use usageError
+	var payload *statement.PayloadError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errDiffers):
+		return exitDiffers
+	case errors.As(err, &fork), errors.Is(err, bundle.ErrVerify), errors.Is(err, app.ErrUntrusted), errors.Is(err, errFsck), errors.Is(err, evlog.ErrCorrupt):
+		return exitVerify
+	case errors.As(err, &use), errors.As(err, &ambiguous), errors.Is(err, prov.ErrRef), errors.As(err, &payload):
+		return exitUsage
+	case errors.Is(err, query.ErrNotFound), errors.Is(err, evlog.ErrNotFound), errors.Is(err, evlog.ErrNotALog), errors.Is(err, os.ErrNotExist):
+		return exitNotFound
+	case errors.Is(err, evlog.ErrReadOnly), errors.Is(err, os.ErrPermission):
+		return exitNotPermitted
+	}
+	return exitFailure
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
+	root := command()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	err := root.ExecuteContext(ctx)
+	if err != nil && !errors.Is(err, errDiffers) {
+		fmt.Fprintf(errOut, "stemma: %s\n", strings.TrimSpace(err.Error()))
+	}
+	return exitCode(err)
+}
+
+func command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "stemma",
+		Short: "Record, ask and prove the lineage of AI systems",
+		Example: `  stemma init
+  stemma import openlineage events/*.json
+  stemma why model:fraud@1
+  stemma bundle why model:fraud@1 -o fraud.zip
+  stemma verify fraud.zip --log-key "$(stemma key log)"`,
+		SilenceUsage: true, SilenceErrors: true,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage("%q is no command; stemma --help lists them", args[0])
+			}
+			return c.Help()
+		},
+		Args: cobra.ArbitraryArgs,
+	}
+	root.SetHelpTemplate(helpTemplate)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usage("%v; %s --help shows what it takes", err, c.CommandPath())
+	})
+	root.PersistentFlags().String("dir", "", "the folder to work in (default: here; .stemma is looked for upwards)")
+	root.AddCommand(initCommand(), recordCommand(), importCommand(), addCommand(), approveCommand(), deployCommand(), noticeCommand())
+	root.AddCommand(askCommands()...)
+	root.AddCommand(bundleCommand(), verifyCommand(), logCommand(), keyCommand(), doctorCommand(), demoCommand(), versionCommand())
+	return root
+}
+
+const helpTemplate = `{{with .Short}}{{.}}.
+
+{{end}}{{if .HasExample}}Examples:
+{{.Example}}
+
+{{end}}{{with .Long}}{{.}}
+
+{{end}}{{if or .Runnable .HasSubCommands}}{{.UsageString}}{{end}}
+Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 not permitted, 12 verification failed, 13 differs
+`
+
+// exactly wants n arguments, and says which.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != len(names) {
+			return usage("%s takes %s; %s --help shows examples", c.CommandPath(), strings.Join(names, " and "), c.CommandPath())
+		}
+		return nil
+	}
+}
+
+func workspace(c *cobra.Command) (*app.Workspace, error) {
+	dir, _ := c.Flags().GetString("dir")
+	if dir == "" {
+		dir = "."
+	}
+	p, err := app.Find(dir)
+	if err != nil {
+		return nil, err
+	}
+	return app.Open(c.Context(), p, app.Options{})
+}
