@@ -223,13 +223,14 @@ func (f *folder) activity(p *statement.Activity) {
 	g.mentionOf(id, f.k)
 	a := g.actOf(id)
 	f.claim(a, p)
-	f.attr(id, "activity", p.Kind, f.at)
-	f.attr(id, "inputsCompleteness", p.InputsCompleteness, f.at)
+	always := prov.Beginning // what an activity is does not change with time
+	f.attr(id, "activity", p.Kind, always)
+	f.attr(id, "inputsCompleteness", p.InputsCompleteness, always)
 	for _, k := range sortedKeys(p.Parameters) {
-		f.attr(id, "parameter."+k, p.Parameters[k], f.at)
+		f.attr(id, "parameter."+k, p.Parameters[k], always)
 	}
 	for _, k := range sortedKeys(p.Environment) {
-		f.attr(id, "environment."+k, p.Environment[k], f.at)
+		f.attr(id, "environment."+k, p.Environment[k], always)
 	}
 	for _, u := range p.Used {
 		f.dated(id, a, must(u.Target()), prov.Used, ruleOf(u.Rule), clockRead, u.At.Instant(prov.Beginning), u.Role)

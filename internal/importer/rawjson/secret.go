@@ -16,29 +16,33 @@ const Redacted = "[redacted]"
 type pattern struct {
 	needles []string // one of them occurs, in lower case, in every match
 	re      *regexp.Regexp
+	also    string // one of these letters occurs in every match too; "": none
 }
 
 var patterns = []pattern{
-	{[]string{"akia", "asia"}, regexp.MustCompile(`\b(?:AKIA|ASIA)[0-9A-Z]{16}\b`)},
-	{[]string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-"}, regexp.MustCompile(`\b(?:gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,})`)},
-	{[]string{"xox"}, regexp.MustCompile(`\bxox[a-z]-[A-Za-z0-9-]{8,}`)},
-	{[]string{"eyj"}, regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*`)},
-	{[]string{"sk-"}, regexp.MustCompile(`\bsk-[A-Za-z0-9_-]{20,}`)},
-	{[]string{"aiza"}, regexp.MustCompile(`\bAIza[0-9A-Za-z_-]{35}`)},
-	{[]string{"hf_", "npm_"}, regexp.MustCompile(`\b(?:hf|npm)_[A-Za-z0-9]{30,}`)},
-	{[]string{"dapi"}, regexp.MustCompile(`\bdapi[0-9a-f]{32}`)},
-	{[]string{"private key"}, regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|$)`)},
-	{[]string{"bearer"}, regexp.MustCompile(`(?i)\bbearer\s+([A-Za-z0-9._~+/=-]{16,})`)},
-	{[]string{"authorization"}, regexp.MustCompile(`(?i)authorization["']?\s*[:=]\s*["']?(?:basic|bearer|token)\s+([^\s"']+)`)},
-	{[]string{"://"}, regexp.MustCompile(`://([^/\s:@"'?#]*:[^/\s"'?#]+)@`)},
-	{secretWords, regexp.MustCompile(`(?i)(?:password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key|account[_-]?key|private[_-]?key|secret[_-]?key|[?&;]sig)["']?\s*[=:]\s*["']([^"']+)["']`)},
-	{secretWords, regexp.MustCompile(`(?i)(?:password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key|account[_-]?key|private[_-]?key|secret[_-]?key|[?&;]sig)=([^\s&;,"')]+)`)},
+	{[]string{"akia", "asia"}, regexp.MustCompile(`\b(?:AKIA|ASIA)[0-9A-Z]{16}\b`), ""},
+	{[]string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-"}, regexp.MustCompile(`\b(?:gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,})`), ""},
+	{[]string{"xox"}, regexp.MustCompile(`\bxox[a-z]-[A-Za-z0-9-]{8,}`), ""},
+	{[]string{"eyj"}, regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*`), "."},
+	{[]string{"sk-"}, regexp.MustCompile(`\bsk-[A-Za-z0-9_-]{20,}`), ""},
+	{[]string{"aiza"}, regexp.MustCompile(`\bAIza[0-9A-Za-z_-]{35}`), ""},
+	{[]string{"hf_", "npm_"}, regexp.MustCompile(`\b(?:hf|npm)_[A-Za-z0-9]{30,}`), ""},
+	{[]string{"dapi"}, regexp.MustCompile(`\bdapi[0-9a-f]{32}`), ""},
+	{[]string{"private key"}, regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|$)`), ""},
+	{[]string{"bearer"}, regexp.MustCompile(`(?i)\bbearer\s+([A-Za-z0-9._~+/=-]{16,})`), ""},
+	{[]string{"authorization"}, regexp.MustCompile(`(?i)authorization["']?\s*[:=]\s*["']?(?:basic|bearer|token)\s+([^\s"']+)`), ""},
+	{[]string{"://"}, regexp.MustCompile(`://([^/\s:@"'?#]*:[^/\s"'?#]+)@`), "@"},
+	{secretWords, regexp.MustCompile(`(?i)(?:password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key|account[_-]?key|private[_-]?key|secret[_-]?key|[?&;]sig)["']?\s*[=:]\s*["']([^"']+)["']`), "=:"},
+	{secretWords, regexp.MustCompile(`(?i)(?:password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key|account[_-]?key|private[_-]?key|secret[_-]?key|[?&;]sig)=([^\s&;,"')]+)`), "="},
 }
 
 var secretWords = []string{"password", "passwd", "pwd", "passphrase", "secret", "token", "api", "key", "sig="}
 
 // mentions tells whether a secret may be in text, which is in lower case.
-func (p pattern) mentions(lower []byte) bool {
+func (p *pattern) mentions(lower []byte) bool {
+	if p.also != "" && !bytes.ContainsAny(lower, p.also) {
+		return false
+	}
 	for _, n := range p.needles {
 		if bytes.Contains(lower, []byte(n)) {
 			return true
@@ -51,16 +55,16 @@ func (p pattern) mentions(lower []byte) bool {
 // well-known issuers, JSON web tokens, private keys, the user and password of
 // a URL, credentials in headers, and values given as password=….
 func Secrets(text string) string {
-	lower := bytes.ToLower([]byte(text))
-	for _, p := range patterns {
-		if p.mentions(lower) {
+	lower := lowerASCII([]byte(text))
+	for i := range patterns {
+		if p := &patterns[i]; p.mentions(lower) {
 			text = p.replace(text)
 		}
 	}
 	return text
 }
 
-func (p pattern) replace(text string) string {
+func (p *pattern) replace(text string) string {
 	all := p.re.FindAllStringSubmatchIndex(text, -1)
 	if all == nil {
 		return text
@@ -119,13 +123,12 @@ func secretName(key string) bool {
 // those that it exempts by name. Without secrets it gives the bytes of doc
 // themselves, else new ones and the paths of what was replaced, which end with "and … more" after maxPaths.
 func Redact(doc *Doc, wholly func(key string) (keep []string, secret bool)) (raw []byte, paths []string) {
-	lower := bytes.ToLower(doc.raw)
-	r := redactor{doc: doc, wholly: wholly}
-	for _, p := range patterns {
-		r.shaped = r.shaped || p.mentions(lower)
+	r := redactor{doc: doc, wholly: wholly, lower: lowerASCII(doc.raw)}
+	for i := range patterns {
+		if patterns[i].mentions(r.lower) {
+			r.likely = append(r.likely, &patterns[i])
+		}
 	}
-	// An escape may hide a needle from the look at the raw bytes.
-	r.shaped = r.shaped || bytes.Contains(lower, []byte(`\u`)) || bytes.Contains(lower, []byte(`\/`))
 	r.path = append(r.path, step{node: 1})
 	r.walk(nil, false)
 	if len(r.paths) == 0 {
@@ -138,7 +141,8 @@ func Redact(doc *Doc, wholly func(key string) (keep []string, secret bool)) (raw
 type redactor struct {
 	doc    *Doc
 	wholly func(string) ([]string, bool)
-	shaped bool // text may hold a secret by its shape
+	lower  []byte     // the bytes in lower case
+	likely []*pattern // of which the bytes hold a needle
 	path   []step
 	out    []byte
 	from   int
@@ -153,6 +157,38 @@ func (r *redactor) replace(start, end int32, with, suffix string) {
 	if r.count++; r.count <= maxPaths {
 		r.paths = append(r.paths, r.doc.pathText(r.path, Secrets)+suffix)
 	}
+}
+
+// clean gives the text of the string from start to end without what has the
+// shape of a secret, and whether there was any. Only where a needle occurs, or
+// an escape may hide one, is the text looked at itself.
+func (r *redactor) clean(start, end int32) (string, bool) {
+	low := r.lower[start:end]
+	if len(low) < 10 {
+		return "", false // shorter than any secret with what leads to it
+	}
+	look := bytes.IndexByte(low, '\\') >= 0
+	for _, p := range r.likely {
+		look = look || p.mentions(low)
+	}
+	if !look {
+		return "", false
+	}
+	text := r.doc.unquote(r.doc.raw[start:end])
+	clean := Secrets(text)
+	return clean, clean != text
+}
+
+// lowerASCII gives b with its ASCII letters in lower case, of the same length.
+func lowerASCII(b []byte) []byte {
+	out := make([]byte, len(b))
+	for i, c := range b {
+		if c-'A' < 26 {
+			c |= 0x20
+		}
+		out[i] = c
+	}
+	return out
 }
 
 func quote(s string) []byte {
@@ -184,11 +220,8 @@ func (r *redactor) walk(keep []string, all bool) {
 			if n.end-n.start > 2 && x.Text() != Redacted {
 				r.replace(n.start, n.end, Redacted, "")
 			}
-		} else if r.shaped {
-			text := x.Text()
-			if clean := Secrets(text); clean != text {
-				r.replace(n.start, n.end, clean, "")
-			}
+		} else if clean, found := r.clean(n.start, n.end); found {
+			r.replace(n.start, n.end, clean, "")
 		}
 	case '0', 't', 'f':
 		if all {
@@ -205,11 +238,9 @@ func (r *redactor) member(c int32, keep []string, all bool) {
 	}
 	x := Node{r.doc, c}
 	key := x.Key()
-	if r.shaped {
-		if clean := Secrets(key); clean != key {
-			key = clean
-			r.replace(n.keyStart, n.keyEnd, clean, " (name)")
-		}
+	if clean, found := r.clean(n.keyStart, n.keyEnd); found {
+		key = clean
+		r.replace(n.keyStart, n.keyEnd, clean, " (name)")
 	}
 	if all {
 		for _, k := range keep {
