@@ -255,6 +255,11 @@ func signatures(c Contents) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("entry %d: %w", i, err)
 		}
+		for _, s := range v.Signatures {
+			if s.Status == statement.SignatureBad {
+				return "", fmt.Errorf("entry %d: a signature is bad: %s", i, s.Reason)
+			}
+		}
 		who := strings.Join(v.Principals(), " and ")
 		if !v.Verified() {
 			who = "nobody that the trust list knows"

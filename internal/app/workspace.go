@@ -140,7 +140,15 @@ func (w *Workspace) AddTrust(k statement.TrustedKey) error {
 		return err
 	}
 	w.Trust = t
-	return durable.WriteFile(filepath.Join(w.Dir, "trust"), statement.FormatTrust(t), 0o644)
+	path := filepath.Join(w.Dir, "trust")
+	text, err := os.ReadFile(path) // comments of people stay
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("reading trust list: %w", err)
+	}
+	if n := len(text); n > 0 && text[n-1] != '\n' {
+		text = append(text, '\n')
+	}
+	return durable.WriteFile(path, append(text, k.String()+"\n"...), 0o644)
 }
 
 // Record verifies envelopes against the trust list and appends them. One that

@@ -61,6 +61,10 @@ func (g *Graph) Fold(index uint64, content []byte) error {
 		g.problem(k, err.Error())
 		return nil
 	}
+	if env.PayloadType != statement.PayloadType {
+		g.problem(k, fmt.Sprintf("payload type %q is not understood; the entry is kept and says nothing here", env.PayloadType))
+		return nil
+	}
 	s, err := statement.Parse(env.Payload)
 	if err != nil {
 		g.problem(k, err.Error())

@@ -1,0 +1,116 @@
+// Package arch keeps the structure: which package may import which, and which
+// are pure.
+package arch
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/stemma-lineage/stemma/"
+
+// layers lists the packages from the bottom up. A package imports only from
+// layers below its own.
+var layers = [][]string{
+	{"prov", "internal/durable"},
+	{"statement"},
+	{"internal/evlog", "internal/graph", "internal/keys", "internal/importer", "internal/importer/rawjson"},
+	{"internal/query", "internal/importer/openlineage"},
+	{"internal/report"},
+	{"bundle"},
+	{"internal/app"},
+	{"internal/story"},
+	{"cmd/stemma"},
+	{"internal/bench", "internal/arch"},
+}
+
+// pure packages are functions of their input: no files, network, clock,
+// randomness, diagnostics or goroutines.
+var pure = []string{"prov", "statement", "internal/graph", "internal/query", "internal/report", "bundle"}
+
+var impure = []string{"os", "os/exec", "net", "net/http", "math/rand", "math/rand/v2", "crypto/rand", "log", "log/slog", "syscall", "path/filepath"}
+
+func TestArrowsPointDown(t *testing.T) {
+	level := map[string]int{}
+	for i, l := range layers {
+		for _, p := range l {
+			level[p] = i
+		}
+	}
+	eachFile(t, func(pkg, file string, imports []string, _ string) {
+		mine, ok := level[pkg]
+		if !ok {
+			t.Errorf("%s: package %s is in no layer; add it to layers in internal/arch", file, pkg)
+		}
+		for _, im := range imports {
+			if to, ours := strings.CutPrefix(im, module); ours && level[to] >= mine {
+				t.Errorf("%s: %s may not import %s; move what both need to a lower package", file, pkg, to)
+			}
+		}
+	})
+}
+
+func TestPure(t *testing.T) {
+	eachFile(t, func(pkg, file string, imports []string, text string) {
+		if !slices.Contains(pure, pkg) {
+			return
+		}
+		for _, im := range imports {
+			if slices.Contains(impure, im) {
+				t.Errorf("%s: %s is pure and may not import %s; let the caller in internal/app do it", file, pkg, im)
+			}
+		}
+		for _, bad := range []string{"time.Now(", "time.Since(", "\tgo func", "\tgo "} {
+			if strings.Contains(text, bad) {
+				t.Errorf("%s: %s is pure and may not use %q", file, pkg, strings.TrimSpace(bad))
+			}
+		}
+	})
+}
+
+func TestNoGrabBags(t *testing.T) {
+	eachFile(t, func(pkg, file string, _ []string, _ string) {
+		if slices.Contains([]string{"util", "utils", "common", "helpers"}, filepath.Base(pkg)) {
+			t.Errorf("%s: name the package after what it holds", file)
+		}
+	})
+}
+
+// eachFile visits the Go files that are no tests.
+func eachFile(t *testing.T, f func(pkg, file string, imports []string, text string)) {
+	t.Helper()
+	root := filepath.Join("..", "..")
+	n := 0
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		src, err := parser.ParseFile(token.NewFileSet(), path, text, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		var imports []string
+		for _, im := range src.Imports {
+			p, _ := strconv.Unquote(im.Path.Value)
+			imports = append(imports, p)
+		}
+		rel, _ := filepath.Rel(root, path)
+		n++
+		f(filepath.ToSlash(filepath.Dir(rel)), rel, imports, string(text))
+		return nil
+	})
+	if err != nil || n < 20 {
+		t.Fatalf("visited %d files: %v", n, err)
+	}
+}
