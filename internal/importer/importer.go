@@ -66,13 +66,12 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return r.Reason + ": " + r.Detail }
 
-// NewEvidence describes the bytes that an Item keeps.
-func NewEvidence(im Importer, mediaType string, kept []byte) statement.Evidence {
-	sum := sha256.Sum256(kept)
+// NewEvidence describes the bytes that an Item keeps: their SHA-256 and size.
+func NewEvidence(im Importer, mediaType string, sum [sha256.Size]byte, size int) statement.Evidence {
 	return statement.Evidence{
 		Digest:          statement.DigestSet{"sha256": hex.EncodeToString(sum[:])},
 		MediaType:       mediaType,
-		Size:            int64(len(kept)),
+		Size:            int64(size),
 		Importer:        im.Name(),
 		ImporterVersion: im.Version(),
 	}

@@ -33,6 +33,7 @@ type event struct {
 	doc      *rawjson.Doc
 	root     rawjson.Node
 	redacted []string
+	sum      [32]byte // SHA-256 of the evidence
 
 	time      statement.Time
 	eventType string
@@ -58,10 +59,6 @@ type dataset struct {
 	facets rawjson.Node
 	place  string
 	drop   bool // the event says that it was dropped
-}
-
-func newEvent(doc *rawjson.Doc, redacted []string) *event {
-	return &event{doc: doc, root: doc.Root(), redacted: redacted}
 }
 
 func (e *event) refuse(reason, place, format string, args ...any) {
@@ -138,7 +135,7 @@ func (e *event) seal(out []importer.Draft) []importer.Draft {
 	if e.unsaid > 0 {
 		e.notes = append(e.notes, fmt.Sprintf("%d more notes are not written out", e.unsaid))
 	}
-	ev := importer.NewEvidence(Importer{}, MediaType, e.doc.Raw())
+	ev := importer.NewEvidence(Importer{}, MediaType, e.sum, len(e.doc.Raw()))
 	ev.Notes, ev.Redacted = e.notes, e.redacted
 	later := ev // the same, where it is short enough to be said with every statement
 	if size(e.notes)+size(e.redacted) > 4096 {

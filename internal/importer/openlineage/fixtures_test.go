@@ -2,6 +2,7 @@ package openlineage
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"flag"
 	"fmt"
 	"os"
@@ -98,7 +99,7 @@ func checkItem(t testing.TB, it importer.Item) {
 			t.Fatalf("%s: %v\n%.2000s", it.Place, err, payload)
 		}
 		ev := statement.EvidenceOf(d.Predicate)
-		if len(ev) != 1 || ev[0].Digest["sha256"] != importer.NewEvidence(Importer{}, MediaType, it.Evidence).Digest["sha256"] {
+		if len(ev) != 1 || ev[0].Digest["sha256"] != fmt.Sprintf("%x", sha256.Sum256(it.Evidence)) || ev[0].Size != int64(len(it.Evidence)) {
 			t.Fatalf("%s: the evidence is not that of the Item", it.Place)
 		}
 	}

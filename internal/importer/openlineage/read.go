@@ -72,7 +72,10 @@ func item(v rawjson.Value) importer.Item {
 	if len(redacted) > 0 {
 		doc = rawjson.Parse(kept) // the statements know only what is kept
 	}
-	e := newEvent(doc, redacted)
+	e := &event{doc: doc, root: doc.Root(), redacted: redacted, sum: it.Original}
+	if len(redacted) > 0 {
+		e.sum = sha256.Sum256(kept)
+	}
 	drafts := e.drafts()
 	if e.refusal != nil {
 		it.Refusal = e.refusal
@@ -84,8 +87,8 @@ func item(v rawjson.Value) importer.Item {
 
 // secretFacet names the facets whose values can be secrets in any shape, and
 // the names within them that are no values.
-func secretFacet(key string) (keep []string, secret bool) {
-	switch key {
+func secretFacet(key []byte) (keep []string, secret bool) {
+	switch string(key) {
 	case "environmentVariables", "executionParameters":
 		return []string{"_producer", "_schemaURL", "name", "key", "description"}, true
 	case "spark_properties", "environment-properties":

@@ -38,26 +38,96 @@ var patterns = []pattern{
 
 var secretWords = []string{"password", "passwd", "pwd", "passphrase", "secret", "token", "api", "key", "sig="}
 
-// mentions tells whether a secret may be in text, which is in lower case.
-func (p *pattern) mentions(lower []byte) bool {
-	if p.also != "" && !bytes.ContainsAny(lower, p.also) {
-		return false
+// hit is a place where a needle begins, with the patterns that have it.
+type hit struct {
+	at   int32
+	mask uint32 // bit i: patterns[i]
+}
+
+// needles finds, for the first two bytes of a text in lower case, the needles
+// that begin with them.
+var needles = func() (n struct {
+	first [1 << 10]uint64 // a bit for each two bytes that a needle begins with
+	by    map[[2]byte][]needle
+	lower [256]byte
+}) {
+	n.by = map[[2]byte][]needle{}
+	add := func(text string, mask uint32) {
+		two := uint16(text[0])<<8 | uint16(text[1])
+		n.first[two>>6] |= 1 << (two & 63)
+		k := [2]byte{text[0], text[1]}
+		n.by[k] = append(n.by[k], needle{text, mask})
 	}
-	for _, n := range p.needles {
-		if bytes.Contains(lower, []byte(n)) {
-			return true
+	for i, p := range patterns {
+		for _, text := range p.needles {
+			add(text, 1<<i)
 		}
 	}
-	return false
+	// An escape can hide a needle.
+	add(`\u`, 1<<len(patterns)-1)
+	add(`\/`, 1<<len(patterns)-1)
+	for c := range n.lower {
+		n.lower[c] = byte(c)
+		if c >= 'A' && c <= 'Z' {
+			n.lower[c] |= 0x20
+		}
+	}
+	return n
+}()
+
+type needle struct {
+	text string
+	mask uint32
+}
+
+// scan gives the places of needles in text, in order.
+func scan(text []byte) []hit {
+	var hits []hit
+	last := byte(0)
+	for i, c := range text {
+		c = needles.lower[c]
+		two := uint16(last)<<8 | uint16(c)
+		if needles.first[two>>6]&(1<<(two&63)) != 0 {
+			if mask := match(text[i-1:], [2]byte{last, c}); mask != 0 {
+				hits = append(hits, hit{int32(i - 1), mask})
+			}
+		}
+		last = c
+	}
+	return hits
+}
+
+// match gives the patterns of which text begins with a needle.
+func match(text []byte, two [2]byte) uint32 {
+	mask := uint32(0)
+next:
+	for _, n := range needles.by[two] {
+		if len(text) < len(n.text) {
+			continue
+		}
+		for k := 2; k < len(n.text); k++ {
+			if needles.lower[text[k]] != n.text[k] {
+				continue next
+			}
+		}
+		mask |= n.mask
+	}
+	return mask
 }
 
 // Secrets replaces what has the shape of a secret in text: keys and tokens of
 // well-known issuers, JSON web tokens, private keys, the user and password of
 // a URL, credentials in headers, and values given as password=….
 func Secrets(text string) string {
-	lower := lowerASCII([]byte(text))
+	if len(text) < 5 {
+		return text // shorter than any secret with what leads to it
+	}
+	mask := uint32(0)
+	for _, h := range scan([]byte(text)) {
+		mask |= h.mask
+	}
 	for i := range patterns {
-		if p := &patterns[i]; p.mentions(lower) {
+		if p := &patterns[i]; mask>>i&1 != 0 && (p.also == "" || strings.ContainsAny(text, p.also)) {
 			text = p.replace(text)
 		}
 	}
@@ -95,7 +165,7 @@ func (p *pattern) replace(text string) string {
 var secretNames = []string{"password", "passwd", "pwd", "passphrase", "secret", "token", "apikey",
 	"secretkey", "accesskey", "accountkey", "privatekey", "secretaccesskey", "authorization", "connectionstring"}
 
-func secretName(key string) bool {
+func secretName(key []byte) bool {
 	if len(key) > 200 {
 		key = key[len(key)-200:]
 	}
@@ -122,13 +192,8 @@ func secretName(key string) bool {
 // such as password, and every scalar for whose member wholly says yes, save
 // those that it exempts by name. Without secrets it gives the bytes of doc
 // themselves, else new ones and the paths of what was replaced, which end with "and … more" after maxPaths.
-func Redact(doc *Doc, wholly func(key string) (keep []string, secret bool)) (raw []byte, paths []string) {
-	r := redactor{doc: doc, wholly: wholly, lower: lowerASCII(doc.raw)}
-	for i := range patterns {
-		if patterns[i].mentions(r.lower) {
-			r.likely = append(r.likely, &patterns[i])
-		}
-	}
+func Redact(doc *Doc, wholly func(key []byte) (keep []string, secret bool)) (raw []byte, paths []string) {
+	r := redactor{doc: doc, wholly: wholly, hits: scan(doc.raw)}
 	r.path = append(r.path, step{node: 1})
 	r.walk(nil, false)
 	if len(r.paths) == 0 {
@@ -140,9 +205,8 @@ func Redact(doc *Doc, wholly func(key string) (keep []string, secret bool)) (raw
 
 type redactor struct {
 	doc    *Doc
-	wholly func(string) ([]string, bool)
-	lower  []byte     // the bytes in lower case
-	likely []*pattern // of which the bytes hold a needle
+	wholly func([]byte) ([]string, bool)
+	hits   []hit // the needles that lie ahead
 	path   []step
 	out    []byte
 	from   int
@@ -160,35 +224,18 @@ func (r *redactor) replace(start, end int32, with, suffix string) {
 }
 
 // clean gives the text of the string from start to end without what has the
-// shape of a secret, and whether there was any. Only where a needle occurs, or
-// an escape may hide one, is the text looked at itself.
+// shape of a secret, and whether there was any. Strings are asked for in the
+// order in which they stand.
 func (r *redactor) clean(start, end int32) (string, bool) {
-	low := r.lower[start:end]
-	if len(low) < 10 {
-		return "", false // shorter than any secret with what leads to it
+	for len(r.hits) > 0 && r.hits[0].at < start {
+		r.hits = r.hits[1:]
 	}
-	look := bytes.IndexByte(low, '\\') >= 0
-	for _, p := range r.likely {
-		look = look || p.mentions(low)
-	}
-	if !look {
+	if len(r.hits) == 0 || r.hits[0].at >= end {
 		return "", false
 	}
 	text := r.doc.unquote(r.doc.raw[start:end])
 	clean := Secrets(text)
 	return clean, clean != text
-}
-
-// lowerASCII gives b with its ASCII letters in lower case, of the same length.
-func lowerASCII(b []byte) []byte {
-	out := make([]byte, len(b))
-	for i, c := range b {
-		if c-'A' < 26 {
-			c |= 0x20
-		}
-		out[i] = c
-	}
-	return out
 }
 
 func quote(s string) []byte {
@@ -237,14 +284,17 @@ func (r *redactor) member(c int32, keep []string, all bool) {
 		return
 	}
 	x := Node{r.doc, c}
-	key := x.Key()
+	key := r.doc.raw[n.keyStart+1 : n.keyEnd-1]
+	if bytes.IndexByte(key, '\\') >= 0 {
+		key = []byte(x.Key())
+	}
 	if clean, found := r.clean(n.keyStart, n.keyEnd); found {
-		key = clean
+		key = []byte(clean)
 		r.replace(n.keyStart, n.keyEnd, clean, " (name)")
 	}
 	if all {
 		for _, k := range keep {
-			all = all && k != key
+			all = all && k != string(key)
 		}
 		r.walk(keep, all)
 		return

@@ -57,10 +57,12 @@ type Value struct {
 // arrays. Memory is bounded by max. The error is that of r.
 func Split(r io.Reader, max int64) iter.Seq2[Value, error] {
 	return func(yield func(Value, error) bool) {
-		s := &splitter{r: r, buf: make([]byte, 64<<10), line: 1, max: max, mark: -1}
+		s := &splitter{r: r, buf: make([]byte, bufSize), line: 1, max: max, mark: -1}
 		s.run(yield)
 	}
 }
+
+const bufSize = 16 << 10
 
 type splitter struct {
 	r    io.Reader

@@ -82,7 +82,7 @@ func TestSecrets(t *testing.T) {
 func TestRedact(t *testing.T) {
 	in := `{"env": [{"name":"A","value":"v1"},{"name":"B","value":7}], "x.y": {"dbPassword":"hunter2","password":{"type":"int"}},
  "url":"pg:\/\/ann:hunter2@db", "twice":"` + canaries["AWS key"] + `", "twice":"fine", "` + canaries["Slack token"] + `": 1}`
-	out, paths := Redact(Parse([]byte(in)), func(key string) ([]string, bool) { return []string{"name"}, key == "env" })
+	out, paths := Redact(Parse([]byte(in)), func(key []byte) ([]string, bool) { return []string{"name"}, string(key) == "env" })
 	want := `{"env": [{"name":"A","value":"[redacted]"},{"name":"B","value":"[redacted]"}], "x.y": {"dbPassword":"[redacted]","password":{"type":"int"}},
  "url":"pg://[redacted]@db", "twice":"[redacted]", "twice":"fine", "[redacted]": 1}`
 	if diff := cmp.Diff(want, string(out)); diff != "" {
@@ -93,7 +93,7 @@ func TestRedact(t *testing.T) {
 		t.Error(diff)
 	}
 	plain := []byte(`{"a": "b"}`)
-	if out, paths := Redact(Parse(plain), func(string) ([]string, bool) { return nil, false }); &out[0] != &plain[0] || paths != nil {
+	if out, paths := Redact(Parse(plain), func([]byte) ([]string, bool) { return nil, false }); &out[0] != &plain[0] || paths != nil {
 		t.Error("bytes without secrets are not the same bytes")
 	}
 }
