@@ -247,6 +247,75 @@ func TestLargeLine(t *testing.T) {
 	}
 }
 
+// TestNoCanaryLeaves: what testdata/events/secrets plants as secrets is in
+// nothing that leaves the importer, also not when the event is refused.
+func TestNoCanaryLeaves(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join("testdata", "events", "secrets"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, in, _ := strings.Cut(string(data), "\nevidence\n")
+	in, _, _ = strings.Cut(in, "\n----")
+	planted := strings.Count(in, "canary-")
+	if planted < 8 {
+		t.Fatalf("only %d canaries are planted", planted)
+	}
+	for name, in := range map[string]string{
+		"accepted":    in,
+		"refused":     strings.Replace(in, "2026-03-01T12:00:00.123456789+02:00", "https://ann:canary-9@host", 1),
+		"named twice": strings.Replace(in, `"db_password":"canary-5"`, `"db_password":"canary-5","db_password":"canary-10"`, 1),
+	} {
+		items := readItems(t, []byte(in))
+		if (items[0].Refusal != nil) != (name == "refused") {
+			t.Fatalf("%s: %v", name, items[0].Refusal)
+		}
+		all := fmt.Sprint(payloads(t, items), string(items[0].Evidence), items[0].Notes, items[0].Refusal)
+		if i := strings.Index(all, "canary"); i >= 0 {
+			t.Errorf("%s: a canary leaves in %.80q", name, all[max(0, i-40):])
+		}
+	}
+}
+
+// TestSpecFacets: each facet sample of the OpenLineage specification is
+// accepted in its place.
+func TestSpecFacets(t *testing.T) {
+	root := fixtures(t)
+	files, err := filepath.Glob(filepath.Join(root, "spec", "tests", "*", "*.json"))
+	if err != nil || len(files) < 40 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	const event = `{"eventTime":"2026-03-01T12:00:00Z","run":{"runId":"r","facets":%s},"job":{"namespace":"n","name":"j","facets":%s},` +
+		`"inputs":[{"namespace":"d","name":"in","facets":%s,"inputFacets":%s}],"outputs":[{"namespace":"d","name":"out","facets":%s,"outputFacets":%s}]}`
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		facet := filepath.Base(filepath.Dir(f))
+		at := make([]any, 6)
+		for i := range at {
+			at[i] = "{}"
+		}
+		switch {
+		case strings.HasSuffix(facet, "RunFacet"):
+			at[0] = data
+		case strings.HasSuffix(facet, "JobFacet") || facet == "LineageFacet" && bytes.Contains(data, []byte(`"entries"`)):
+			at[1] = data
+		case strings.HasSuffix(facet, "InputDatasetFacet"):
+			at[3] = data
+		case strings.HasSuffix(facet, "OutputDatasetFacet"):
+			at[5] = data
+		default:
+			at[2], at[4] = data, data
+		}
+		for _, it := range readItems(t, fmt.Appendf(nil, event, at...)) {
+			if it.Refusal != nil {
+				t.Errorf("%s: %v", f, it.Refusal)
+			}
+		}
+	}
+}
+
 // TestLongNames: a name that fits no Ref is refused, and long text is clipped
 // in messages.
 func TestLongNames(t *testing.T) {
