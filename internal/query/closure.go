@@ -383,3 +383,16 @@ func (b *builder) doubtDesign(id graph.ID) {
 		}
 	}
 }
+
+// Up and Down are the directions of Reach.
+const (
+	Up   = up
+	Down = down
+)
+
+// Reach counts what lineage reaches from the focus, itself included, without
+// making an answer of it.
+func Reach(v graph.View, focus []graph.ID, dir direction) int {
+	w, _ := closure(v, focus, dir, lineage, 0)
+	return len(w.order)
+}

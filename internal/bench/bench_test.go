@@ -1,0 +1,227 @@
+// Package bench measures whole capabilities and prints ratios within one run
+// on one machine. Nothing here passes or fails by time.
+package bench
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"fmt"
+	mrand "math/rand/v2"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/stemma-lineage/stemma/internal/app"
+	"github.com/stemma-lineage/stemma/internal/graph"
+	"github.com/stemma-lineage/stemma/internal/keys"
+	"github.com/stemma-lineage/stemma/internal/query"
+	"github.com/stemma-lineage/stemma/prov"
+	"github.com/stemma-lineage/stemma/statement"
+)
+
+var begin = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// training is one activity of a plain history: it reads two earlier outputs,
+// recent ones more often, and writes one.
+func training(r *mrand.Rand, i int) ([]statement.Subject, *statement.Activity) {
+	name := func(n int) prov.Ref { return prov.Ref{Kind: prov.Model, Name: fmt.Sprintf("m%d", n), Version: "1"} }
+	at := statement.NewTime(begin.Add(time.Duration(i) * time.Second))
+	a := &statement.Activity{Kind: "train", ID: fmt.Sprintf("activity:run-%d", i), StartedAt: at, EndedAt: at, State: "completed",
+		Identities: []statement.Party{{Ref: "sa:trainer"}}, InputsCompleteness: statement.Declared}
+	for k := 0; k < 2 && i > 0; k++ {
+		in := i - 1 - min(i-1, int(float64(i)*r.Float64()*r.Float64()))
+		a.Used = append(a.Used, statement.Use{Resource: statement.NewResource(name(in), nil), Role: "training"})
+	}
+	return []statement.Subject{statement.NewSubject(name(i), nil)}, a
+}
+
+func envelopes(b *testing.B, n int) ([][]byte, keys.Key) {
+	b.Helper()
+	_, priv, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		b.Fatal(err)
+	}
+	k := keys.Key{Name: "bench", Principal: prov.Ref{Kind: prov.ServiceAccount, Name: "bench"}, Private: priv}
+	r := mrand.New(mrand.NewPCG(1, 2))
+	out := make([][]byte, n)
+	for i := range out {
+		s, p := training(r, i)
+		if out[i], err = app.Envelope(context.Background(), k, s, p); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return out, k
+}
+
+func workspace(b *testing.B, dir string, k keys.Key) *app.Workspace {
+	b.Helper()
+	skey, vkey, err := note.GenerateKey(rand.Reader, "bench.example/log")
+	if err != nil {
+		b.Fatal(err)
+	}
+	signer, err := note.NewSigner(skey)
+	if err != nil {
+		b.Fatal(err)
+	}
+	w, err := app.Init(context.Background(), dir, app.Options{Origin: "bench.example/log", Key: k, LogKey: signer, LogVKey: vkey})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return w
+}
+
+func record(b *testing.B, w *app.Workspace, k keys.Key, envs [][]byte) {
+	b.Helper()
+	for part := range slices.Chunk(envs, 1000) {
+		if _, err := w.Record(context.Background(), k.Principal, part...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if _, _, err := w.Graph(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkIngest records signed statements durably and folds them, against
+// the bare verification of their signatures in the same run.
+func BenchmarkIngest(b *testing.B) {
+	const n = 5000
+	envs, k := envelopes(b, n)
+	pub := k.Private.Public().(ed25519.PublicKey)
+	for b.Loop() {
+		start := time.Now()
+		for _, e := range envs {
+			env, err := statement.ParseEnvelope(e)
+			if err != nil || !ed25519.Verify(pub, env.PAE(), env.Signatures[0].Sig) {
+				b.Fatal("not verified")
+			}
+		}
+		limit := time.Since(start)
+		w := workspace(b, b.TempDir(), k)
+		start = time.Now()
+		record(b, w, k, envs)
+		took := time.Since(start)
+		w.Close()
+		b.ReportMetric(n/limit.Seconds(), "verify-limit/s")
+		b.ReportMetric(n/took.Seconds(), "ingest/s")
+		b.ReportMetric(limit.Seconds()/took.Seconds(), "of-limit")
+	}
+}
+
+// BenchmarkFold refolds a log in memory.
+func BenchmarkFold(b *testing.B) {
+	envs, _ := envelopes(b, 20000)
+	contents := contentsOf(b, envs)
+	for b.Loop() {
+		start := time.Now()
+		g := fold(b, contents)
+		b.ReportMetric(float64(len(contents))/time.Since(start).Seconds(), "entries/s")
+		b.ReportMetric(float64(g.Relations())/float64(len(contents)), "relations/entry")
+	}
+}
+
+func contentsOf(b *testing.B, envs [][]byte) [][]byte {
+	b.Helper()
+	out := make([][]byte, len(envs))
+	for i, e := range envs {
+		c, err := statement.FormatEntry(statement.Entry{RecordedAt: begin.Add(time.Duration(i) * time.Millisecond), RecordedBy: "sa:bench", Envelope: e})
+		if err != nil {
+			b.Fatal(err)
+		}
+		out[i] = c
+	}
+	return out
+}
+
+func fold(b *testing.B, contents [][]byte) *graph.Graph {
+	b.Helper()
+	g := graph.New()
+	for i, c := range contents {
+		if err := g.Fold(uint64(i), c); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return g
+}
+
+// BenchmarkClosure walks down from the first model, both clocks on, against a
+// bare breadth-first search over plain rows of the same relations.
+func BenchmarkClosure(b *testing.B) {
+	envs, _ := envelopes(b, 50000)
+	g := fold(b, contentsOf(b, envs))
+	v := g.At(prov.AsOf{Valid: prov.At(begin.Add(1000 * time.Hour)), Known: g.Size()})
+	ids, err := query.Resolve(v, "model:m0@1", query.One)
+	if err != nil {
+		b.Fatal(err)
+	}
+	rows := make([][]graph.ID, v.Len())
+	for id := graph.ID(1); int(id) < v.Len(); id++ {
+		for r := range v.In(id) {
+			if t := r.Type(); t == prov.Used || t == prov.GeneratedBy {
+				rows[id] = append(rows[id], r.From())
+			}
+		}
+	}
+	for b.Loop() {
+		start := time.Now()
+		bare := bareSearch(rows, ids[0])
+		limit := time.Since(start)
+		start = time.Now()
+		got := query.Reach(v, ids, query.Down)
+		took := time.Since(start)
+		if got != bare {
+			b.Fatalf("the engine reaches %d things, the bare search %d", got, bare)
+		}
+		b.ReportMetric(float64(got), "things")
+		b.ReportMetric(float64(took.Microseconds())/1000, "ms")
+		b.ReportMetric(took.Seconds()/limit.Seconds(), "times-bare")
+	}
+}
+
+func bareSearch(rows [][]graph.ID, from graph.ID) int {
+	seen := make([]uint64, len(rows)/64+1)
+	seen[from/64] |= 1 << (from % 64)
+	queue := []graph.ID{from}
+	for i := 0; i < len(queue); i++ {
+		for _, id := range rows[queue[i]] {
+			if seen[id/64]>>(id%64)&1 == 0 {
+				seen[id/64] |= 1 << (id % 64)
+				queue = append(queue, id)
+			}
+		}
+	}
+	return len(queue)
+}
+
+// BenchmarkWhyCold runs the program itself on a log of 100,000 entries: start,
+// open, load the snapshot, answer, exit.
+func BenchmarkWhyCold(b *testing.B) {
+	dir := b.TempDir()
+	bin := filepath.Join(dir, "stemma")
+	if out, err := exec.Command("go", "build", "-o", bin, "../../cmd/stemma").CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	const n = 100000
+	envs, k := envelopes(b, n)
+	w := workspace(b, dir, k)
+	record(b, w, k, envs)
+	w.Close()
+	var times []time.Duration
+	for b.Loop() {
+		start := time.Now()
+		// Of a thing near the beginning: what is measured is the start, not the
+		// printing of a long answer.
+		if out, err := exec.Command(bin, "why", "model:m20@1", "--dir", dir).CombinedOutput(); err != nil {
+			b.Fatalf("%v\n%s", err, out)
+		}
+		times = append(times, time.Since(start))
+	}
+	slices.Sort(times)
+	b.ReportMetric(float64(times[len(times)/2].Microseconds())/1000, "ms-p50")
+	b.ReportMetric(n, "entries")
+}
