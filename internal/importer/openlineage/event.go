@@ -183,7 +183,11 @@ var unzoned = []string{"2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02
 func (e *event) readTime() {
 	n := e.root.Get("eventTime")
 	s := n.Text()
-	if n.Kind() != '"' || s == "" {
+	if n.Given() && n.Kind() != '"' {
+		e.refuse(BadEventTime, "eventTime", "is no text; write RFC 3339, for example \"2026-03-01T12:00:00Z\"")
+		return
+	}
+	if s == "" {
 		e.refuse(MissingEventTime, "eventTime", "is missing; give the time of the event, for example \"2026-03-01T12:00:00Z\"")
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 
 	"github.com/stemma-lineage/stemma/internal/importer"
 	"github.com/stemma-lineage/stemma/internal/importer/rawjson"
@@ -25,7 +26,7 @@ const MediaType = "application/json"
 
 // Options of reading.
 type Options struct {
-	MaxEvent int64 // in bytes; 0 means DefaultMaxEvent
+	MaxEvent int64 // in bytes, at most 2 GiB; 0 means DefaultMaxEvent
 }
 
 // Importer reads OpenLineage events.
@@ -46,6 +47,7 @@ func Read(r io.Reader, o Options) iter.Seq2[importer.Item, error] {
 	if o.MaxEvent <= 0 {
 		o.MaxEvent = DefaultMaxEvent
 	}
+	o.MaxEvent = min(o.MaxEvent, math.MaxInt32) // what a tree can point into
 	return func(yield func(importer.Item, error) bool) {
 		for v, err := range rawjson.Split(r, o.MaxEvent) {
 			if err != nil {

@@ -85,6 +85,7 @@ type splitter struct {
 	stack []byte // open brackets of the value
 	quote bool   // within a string of the value
 	lines bool   // the values so far stood on a line of their own
+	alone int    // the line on which the last value began and ended; 0: none
 	n     int    // values and arrays so far at the top
 }
 
@@ -252,6 +253,9 @@ func invalidAt(b []byte) int {
 // single reads a value that stands by itself.
 func (s *splitter) single(yield func(Value, error) bool, c int) bool {
 	place, line := fmt.Sprintf("line %d", s.line), s.line
+	if s.alone > 0 && line > s.alone {
+		s.lines = true
+	}
 	s.begin()
 	var f *Fault
 	if c == '{' {
@@ -270,10 +274,9 @@ func (s *splitter) single(yield func(Value, error) bool, c int) bool {
 		return yield(s.finish(place, f), nil)
 	}
 	v := s.finish(place, nil)
+	s.alone = line
 	if s.line != line {
-		s.lines = false
-	} else if next := s.peek(); next == '\n' || next == '\r' {
-		s.lines = true
+		s.lines, s.alone = false, 0
 	}
 	return yield(v, nil)
 }

@@ -51,6 +51,8 @@ func TestSplit(t *testing.T) {
 			"line 2 @8+11 malformed-json: line 2, column 6 (byte 13): found 'o' where a value must stand; bytes 8 to 19 were not read",
 			"line 3 @19+8 malformed-json: line 3, column 1 (byte 19): found 'g' where an object '{' or an array '[' must begin; bytes 19 to 27 were not read",
 			`line 4 @27 {"c":3}`}},
+		{"broken line after spaces", "{\"a\":1} \n{\"b\":oops}\n[3]\n", []string{`line 1 @0 {"a":1}`,
+			"line 2 @9+11 malformed-json: line 2, column 6 (byte 14): found 'o' where a value must stand; bytes 9 to 20 were not read", `line 3 [0] @21 3`}},
 		{"broken first line", "{\"a\":oops}\n{\"b\":2}\n", []string{
 			"line 1 @0+11 malformed-json: line 1, column 6 (byte 5): found 'o' where a value must stand; bytes 0 to 11 were not read", `line 2 @11 {"b":2}`}},
 		{"line cut off", "{\"a\":1}\n{\"b\":[\n{\"c\":3}\n", []string{`line 1 @0 {"a":1}`,
