@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"os"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -68,6 +71,11 @@ func askCommand(q question) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if !strings.HasPrefix(q.use, "search") {
+			if args, err = hashed(args); err != nil {
+				return err
+			}
+		}
 		a, err := q.ask(v, args, opt)
 		if err != nil {
 			return err
@@ -75,6 +83,24 @@ func askCommand(q question) *cobra.Command {
 		return answer(c, w, h, a)
 	}
 	return c
+}
+
+// hashed puts the digest in the place of each argument that is a file here and
+// cannot be a Ref.
+func hashed(args []string) ([]string, error) {
+	out := slices.Clone(args)
+	for i, a := range args {
+		st, err := os.Stat(a)
+		if _, notRef := prov.ParseRef(a); err != nil || notRef == nil || !st.Mode().IsRegular() {
+			continue
+		}
+		digest, err := hashFile(a)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = "sha256:" + digest
+	}
+	return out, nil
 }
 
 func clockFlags(c *cobra.Command) {

@@ -100,6 +100,7 @@ func command() *cobra.Command {
 		Args: cobra.ArbitraryArgs,
 	}
 	root.SetHelpTemplate(helpTemplate)
+	root.SetUsageTemplate(usageTemplate)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage("%v; %s --help shows what it takes", err, c.CommandPath())
 	})
@@ -109,6 +110,20 @@ func command() *cobra.Command {
 	root.AddCommand(bundleCommand(), verifyCommand(), logCommand(), keyCommand(), doctorCommand(), demoCommand(), versionCommand())
 	return root
 }
+
+const usageTemplate = `Usage:{{if .Runnable}}
+  {{.UseLine}}{{end}}{{if .HasAvailableSubCommands}}
+  {{.CommandPath}} COMMAND
+
+Commands:{{range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
+
+Flags:
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
+
+Flags everywhere:
+{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}
+`
 
 const helpTemplate = `{{with .Short}}{{.}}.
 

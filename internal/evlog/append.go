@@ -36,10 +36,60 @@ type Appended struct {
 
 // Append puts envelopes into the log and returns after they are durable,
 // integrated and published. The same envelope is appended once: a retry gets
-// the index of the first. All of them are taken, or none.
+// the index of the first. All of one call are taken, or none. Calls that come
+// while another is being written are written together in one transaction.
 func (l *Log) Append(ctx context.Context, items []Item) ([]Appended, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("appending: %w", err)
+	}
+	r := &request{items: items}
+	l.queueMu.Lock()
+	l.queue = append(l.queue, r)
+	l.queueMu.Unlock()
+
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !r.done { // else the caller before wrote it too
+		l.queueMu.Lock()
+		group := l.queue
+		l.queue = nil
+		l.queueMu.Unlock()
+		l.appendGroup(context.WithoutCancel(ctx), group)
+	}
+	return r.out, r.err
+}
+
+// request is one call of Append; its outcome is guarded by Log.mu.
+type request struct {
+	items []Item
+	out   []Appended
+	err   error
+	done  bool
+}
+
+// appendGroup writes several calls in one transaction. When that fails, each
+// is tried by itself, so that one bad call fails alone.
+func (l *Log) appendGroup(ctx context.Context, group []*request) {
+	var items []Item
+	for _, r := range group {
+		items = append(items, r.items...)
+	}
+	out, err := l.appendNow(ctx, items)
+	for _, r := range group {
+		r.done = true
+		switch {
+		case err == nil || out != nil:
+			r.out, r.err = out[:len(r.items):len(r.items)], err
+			out = out[len(r.items):]
+		case len(group) == 1:
+			r.err = err
+		default:
+			r.out, r.err = l.appendNow(ctx, r.items)
+		}
+	}
+}
+
+func (l *Log) appendNow(ctx context.Context, items []Item) ([]Appended, error) {
 	var out []Appended
 	fresh := false
 	err := l.tx(ctx, func(c *sql.Conn) error {

@@ -81,8 +81,11 @@ type Log struct {
 	key      string
 	now      func() time.Time
 
-	mu  sync.Mutex // guards ids; held during Append
+	mu  sync.Mutex // guards ids and the outcomes of requests; held while appending
 	ids idTable
+
+	queueMu sync.Mutex // guards queue
+	queue   []*request // calls of Append that wait for mu
 }
 
 const schema = `

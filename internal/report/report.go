@@ -89,7 +89,11 @@ func Text(a *query.Answer) []byte {
 		t.list()
 	default:
 		if len(a.Path) > 0 {
-			fmt.Fprintf(&b, "shortest of the paths, %d steps:\n  %s\n", len(a.Path)-1, clean(strings.Join(a.Path, "\n  → ")))
+			fmt.Fprintf(&b, "one of the shortest paths:\n")
+			for i, p := range a.Path {
+				fmt.Fprintf(&b, "  %s%s\n", map[bool]string{true: "→ "}[i > 0], clean(p))
+			}
+			b.WriteString("all that lies on any path:\n")
 		}
 		t.tree(a.Question.Verb == "blast")
 	}
@@ -111,12 +115,19 @@ func Text(a *query.Answer) []byte {
 			}
 		}
 	}
-	fmt.Fprintf(&b, "%d things, %d relations; log of %d entries", members, len(a.Relations), a.LogSize)
+	fmt.Fprintf(&b, "%s, %s; log of %s", count(members, "thing", "things"), count(len(a.Relations), "relation", "relations"), count(int(a.LogSize), "entry", "entries"))
 	if a.Root != "" {
 		fmt.Fprintf(&b, ", root %.12s…", a.Root)
 	}
 	b.WriteByte('\n')
 	return b.Bytes()
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 func clocks(a *query.Answer) string {
@@ -160,8 +171,12 @@ type branch struct {
 func (t *texter) tree(down bool) {
 	shown := map[string]bool{}
 	var stack []branch
-	for i := len(t.a.Focus) - 1; i >= 0; i-- {
-		stack = append(stack, branch{ref: t.a.Focus[i]})
+	starts := t.a.Focus
+	if len(t.a.Path) > 0 {
+		starts = t.a.Path[:1]
+	}
+	for i := len(starts) - 1; i >= 0; i-- {
+		stack = append(stack, branch{ref: starts[i]})
 	}
 	for len(stack) > 0 {
 		n := stack[len(stack)-1]
