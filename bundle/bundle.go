@@ -279,6 +279,13 @@ func checkpoint(text []byte, v note.Verifier) (uint64, tlog.Hash, error) {
 	if err != nil {
 		return 0, tlog.Hash{}, fmt.Errorf("checkpoint: %w", err)
 	}
+	// note.Open takes base64 whose unused last bits are set, so that two texts
+	// would stand for one signature.
+	for _, s := range append(n.Sigs, n.UnverifiedSigs...) {
+		if _, err := base64.StdEncoding.Strict().DecodeString(s.Base64); err != nil {
+			return 0, tlog.Hash{}, fmt.Errorf("checkpoint: signature of %q: %w", s.Name, err)
+		}
+	}
 	lines := strings.Split(n.Text, "\n")
 	var size int64
 	if len(lines) != 4 || lines[0] != v.Name() {
@@ -368,10 +375,15 @@ func unzip(data []byte) ([]file, error) {
 		return nil, fmt.Errorf("reading zip: %w", err)
 	}
 	var out []file
+	left := uint64(len(data)) // members that share bytes must not add up to more
 	for _, f := range r.File {
-		if f.Method != zip.Store || f.UncompressedSize64 > uint64(len(data)) {
+		if f.Method != zip.Store {
 			return nil, fmt.Errorf("member %q is compressed; bundles store", f.Name)
 		}
+		if f.UncompressedSize64 > left {
+			return nil, fmt.Errorf("member %q: the members are larger than the file that holds them", f.Name)
+		}
+		left -= f.UncompressedSize64
 		m, err := f.Open()
 		if err != nil {
 			return nil, fmt.Errorf("member %q: %w", f.Name, err)
@@ -409,6 +421,13 @@ func open(data []byte) (Contents, error) {
 		return c, fmt.Errorf("question.json: %w", err)
 	}
 	c.Checkpoint, c.Trust = byName["checkpoint"], byName["trust"]
+	trust, err := statement.ParseTrust(c.Trust)
+	if err != nil {
+		return c, fmt.Errorf("trust: %w", err)
+	}
+	if !bytes.Equal(statement.FormatTrust(trust), c.Trust) {
+		return c, errors.New("trust: it holds more than keys; a bundle's list has one form only")
+	}
 	for _, i := range m.Entries {
 		content, ok := byName[fmt.Sprintf("entries/%d.json", i)]
 		if !ok {
