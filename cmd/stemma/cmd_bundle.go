@@ -29,6 +29,11 @@ func bundleCommand() *cobra.Command {
 	c.Flags().String("since", "", "blast of a series: only versions written then or later")
 	limitFlags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
+		switch args[0] {
+		case "why", "blast", "history":
+		default:
+			return usage("no bundle can be made of the question %q; use why, blast or history", args[0])
+		}
 		file, _ := c.Flags().GetString("output")
 		if file == "" {
 			return usage("-o is missing; name the file to write")

@@ -37,7 +37,7 @@ func keyCommand() *cobra.Command {
 			return c.Help()
 		}}
 	add := func(s *cobra.Command) { c.AddCommand(s) }
-	mk := &cobra.Command{Use: "new [NAME]", Short: "Make a signing key; it never replaces one", Args: cobra.MaximumNArgs(1)}
+	mk := &cobra.Command{Use: "new [NAME]", Short: "Make a signing key; it never replaces one", Args: atMostOne}
 	mk.Flags().String("as", "", "who signs with it (default: your git address)")
 	mk.RunE = func(c *cobra.Command, args []string) error {
 		principal, err := keys.DefaultPrincipal()
@@ -54,7 +54,7 @@ func keyCommand() *cobra.Command {
 		return printKey(c.OutOrStdout(), k)
 	}
 	add(mk)
-	add(&cobra.Command{Use: "show [NAME]", Short: "The public half, as a line for trust lists", Args: cobra.MaximumNArgs(1),
+	add(&cobra.Command{Use: "show [NAME]", Short: "The public half, as a line for trust lists", Args: atMostOne,
 		RunE: func(c *cobra.Command, args []string) error {
 			k, err := keys.Load(nameOr(args))
 			if err != nil {
@@ -69,7 +69,7 @@ func keyCommand() *cobra.Command {
 		}
 		return err
 	}})
-	add(&cobra.Command{Use: "trust LINE", Short: "Trust a key in this log, or with no line print whom it trusts", Args: cobra.MaximumNArgs(1),
+	add(&cobra.Command{Use: "trust LINE", Short: "Trust a key in this log, or with no line print whom it trusts", Args: atMostOne,
 		RunE: func(c *cobra.Command, args []string) error {
 			w, err := workspace(c)
 			if err != nil {
@@ -148,8 +148,13 @@ func doctorCommand() *cobra.Command {
 		check("log", err, fmt.Sprintf("%s, %d entries, continues its published checkpoint", w.Log.Origin(), h.Size))
 		_, err = keys.LoadLogKey(w.Log.Key())
 		check("log's signing key", err, "here")
-		if t, terr := k.Trusted(); k.Name != "" && terr == nil {
+		if k.Name == "" {
+			fmt.Fprintf(out, "- trust list: %d keys; whether it holds yours cannot be said without your key\n", len(w.Trust.Keys()))
+		} else if t, terr := k.Trusted(); terr != nil {
+			check("trust list", terr, "")
+		} else {
 			id := t.Public.KeyID()
+			err = nil
 			if _, ok := w.Trust.Find(id); !ok {
 				err = fmt.Errorf("your key %s is not in it; what you sign is refused here. stemma key trust \"$(stemma key show)\" adds it", id)
 			}

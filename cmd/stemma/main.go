@@ -16,6 +16,7 @@ import (
 	"github.com/stemma-lineage/stemma/bundle"
 	"github.com/stemma-lineage/stemma/internal/app"
 	"github.com/stemma-lineage/stemma/internal/evlog"
+	"github.com/stemma-lineage/stemma/internal/keys"
 	"github.com/stemma-lineage/stemma/internal/query"
 	"github.com/stemma-lineage/stemma/prov"
 	"github.com/stemma-lineage/stemma/statement"
@@ -54,7 +55,7 @@ func exitCode(err error) int {
 		return exitVerify
 	case errors.As(err, &use), errors.As(err, &ambiguous), errors.Is(err, prov.ErrRef), errors.As(err, &payload):
 		return exitUsage
-	case errors.Is(err, query.ErrNotFound), errors.Is(err, evlog.ErrNotFound), errors.Is(err, evlog.ErrNotALog), errors.Is(err, os.ErrNotExist):
+	case errors.Is(err, query.ErrNotFound), errors.Is(err, evlog.ErrNotFound), errors.Is(err, evlog.ErrNotALog), errors.Is(err, keys.ErrNotFound), errors.Is(err, os.ErrNotExist):
 		return exitNotFound
 	case errors.Is(err, evlog.ErrReadOnly), errors.Is(err, os.ErrPermission):
 		return exitNotPermitted
@@ -144,6 +145,13 @@ func exactly(names ...string) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+func atMostOne(c *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usage("%s takes one argument at most, but got %d", c.CommandPath(), len(args))
+	}
+	return nil
 }
 
 func workspace(c *cobra.Command) (*app.Workspace, error) {

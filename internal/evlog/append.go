@@ -388,8 +388,11 @@ func (t *idTable) find(id uint64) []uint64 {
 
 // catchUp takes in what was appended since, by this process or another.
 func (t *idTable) catchUp(ctx context.Context, c *sql.Conn, size int64) error {
-	if t.size >= uint64(size) {
+	if t.size == uint64(size) {
 		return nil
+	}
+	if t.size > uint64(size) {
+		return fmt.Errorf("%w: it held %d entries when it was last looked at and holds %d now; close it, and open it to learn more", ErrCorrupt, t.size, size)
 	}
 	rows, err := c.QueryContext(ctx, "SELECT first, count, prefixes FROM batch WHERE first >= ? ORDER BY first", int64(t.size))
 	if err != nil {

@@ -11,6 +11,7 @@ package evlog
 import (
 	"context"
 	"database/sql"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -301,6 +302,11 @@ func ParseCheckpoint(text []byte, v note.Verifier) (Head, error) {
 	if err != nil {
 		return Head{}, fmt.Errorf("reading checkpoint: %w", err)
 	}
+	for _, sig := range n.Sigs { // note.Open lets stray bits at the end pass
+		if _, err := base64.StdEncoding.Strict().DecodeString(sig.Base64); err != nil {
+			return Head{}, fmt.Errorf("reading checkpoint: signature: %w", err)
+		}
+	}
 	lines := strings.Split(n.Text, "\n")
 	if len(lines) < 3 || lines[0] != v.Name() {
 		return Head{}, fmt.Errorf("reading checkpoint: it is not of log %s", v.Name())
@@ -332,20 +338,30 @@ func (l *Log) sign(size int64, root tlog.Hash) ([]byte, error) {
 // publish writes the newest checkpoint beside the store.
 func (l *Log) publish(ctx context.Context) error {
 	h, err := l.Head(ctx)
-	if err != nil {
-		return err
+	for err == nil {
+		if err = durable.WriteFile(filepath.Join(l.dir, "checkpoint"), h.Checkpoint, 0o644); err != nil {
+			return err
+		}
+		// Another process may have published a newer one in between, which
+		// this one has replaced: whoever writes last looks again.
+		size := h.Size
+		if h, err = l.Head(ctx); err == nil && h.Size == size {
+			return nil
+		}
 	}
-	return durable.WriteFile(filepath.Join(l.dir, "checkpoint"), h.Checkpoint, 0o644)
+	return err
 }
 
 // checkPublished refuses a store that does not continue what it published.
 func (l *Log) checkPublished(ctx context.Context, write bool) error {
+	// The file first: it is written after the store, so the store read after
+	// it is never behind it while another process appends.
+	text, rerr := os.ReadFile(filepath.Join(l.dir, "checkpoint"))
 	h, err := l.Head(ctx)
 	if err != nil {
 		return err
 	}
-	text, err := os.ReadFile(filepath.Join(l.dir, "checkpoint"))
-	if errors.Is(err, os.ErrNotExist) {
+	if err = rerr; errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%w: the file checkpoint beside log.db is missing, so it cannot be told whether entries were removed; restore it, or put the last checkpoint that you gave out in its place", ErrCorrupt)
 	} else if err != nil {
 		return err
@@ -385,14 +401,19 @@ type Indexed struct {
 func (l *Log) Entries(ctx context.Context, from, to uint64) iter.Seq2[Indexed, error] {
 	return func(yield func(Indexed, error) bool) {
 		for from < to {
-			var first, count int64
+			var size int64
+			var begin, n sql.NullInt64
 			var blob []byte
-			err := l.db.QueryRowContext(ctx, "SELECT first, count, entries FROM batch WHERE first <= ? ORDER BY first DESC LIMIT 1", int64(from)).Scan(&first, &count, &blob)
-			if errors.Is(err, sql.ErrNoRows) || err == nil && from >= uint64(first+count) {
-				return
-			}
+			err := l.db.QueryRowContext(ctx, "SELECT c.size, b.first, b.count, b.entries FROM checkpoint c LEFT JOIN batch b ON b.first = (SELECT max(first) FROM batch WHERE first <= ?)", int64(from)).Scan(&size, &begin, &n, &blob)
 			if err != nil {
 				yield(Indexed{}, explain(err))
+				return
+			}
+			first, count := begin.Int64, n.Int64
+			if from >= uint64(first+count) {
+				if from < uint64(size) {
+					yield(Indexed{}, fmt.Errorf("%w: entry %d is missing", ErrCorrupt, from))
+				}
 				return
 			}
 			list, err := unframe(blob, int(count))

@@ -394,6 +394,8 @@ func (g *Graph) versionTime(v ID) (ver version, ok bool) {
 		case b.acts[w.act].failed:
 		case b.acts[w.act].wrote < ver.at || b.acts[w.act].wrote == ver.at && !ok:
 			ver.at, ver.act, ok = b.acts[w.act].wrote, w.act, true
+		case b.acts[w.act].wrote == ver.at && w.act != ver.act:
+			ver.act = 0 // for each writer there is another
 		}
 	}
 	if !ok && regOK {

@@ -165,10 +165,10 @@ func (f *folder) place(t statement.Target) (id ID, bound bool) {
 	return id, t.Ref.Version == "" && t.Ref.Kind.Versioned()
 }
 
-// labelRef gives the versioned name of a target with a digest: the digest
-// itself is the version where none is given.
+// labelRef gives the versioned name of a target: the digest, if there is one,
+// is the version where none is given.
 func labelRef(t statement.Target) prov.Ref {
-	if t.Ref.Version == "" && t.Ref.Kind.Versioned() {
+	if t.Ref.Version == "" && t.Ref.Kind.Versioned() && !t.Digest.IsZero() {
 		return t.Ref.WithVersion(t.Digest.String())
 	}
 	return t.Ref

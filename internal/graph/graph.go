@@ -119,6 +119,7 @@ type mark struct{ rels, attrs, asserts, claims, writes, joins uint32 }
 // problem is an entry, or a part of one, that the fold could not use.
 type problem struct {
 	entry uint32
+	pad   uint32 // named, so that it is zero: Encode writes it
 	what  span
 }
 
@@ -256,7 +257,7 @@ func (g *Graph) mentionOf(id ID, entry uint32) {
 }
 
 func (g *Graph) problem(entry uint32, what string) {
-	g.problems = append(g.problems, problem{entry, g.store(what)})
+	g.problems = append(g.problems, problem{entry: entry, what: g.store(what)})
 }
 
 // words is the table of short texts that repeat: kinds, roles, attribute keys.

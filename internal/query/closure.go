@@ -31,6 +31,11 @@ type walk struct {
 	mask prov.RelationSet
 	full bits
 	part bits
+	// listed are the things that have their distance. A thing that waits for
+	// the next distance is nearer when it turns out to be the same as one at
+	// this distance; near are those that were called up for that.
+	listed bits
+	near   bits
 	// order is the things in the order of their distance, at[d] where
 	// distance d begins in it.
 	order []graph.ID
@@ -53,13 +58,13 @@ func closure(v graph.View, focus []graph.ID, dir direction, mask prov.RelationSe
 			cur = append(cur, step{id, false})
 		}
 	}
-	seen := newBits(v.Len()) // listed or counted
+	w.listed, w.near = newBits(v.Len()), newBits(v.Len())
 	for d := 0; len(cur) > 0; d++ {
 		w.at = append(w.at, len(w.order))
 		for i := 0; i < len(cur); i++ { // cur grows: SameAs costs no distance
 			s := cur[i]
-			if !seen.has(s.id) {
-				seen.add(s.id)
+			if !w.listed.has(s.id) {
+				w.listed.add(s.id)
 				if depth > 0 && d > depth {
 					beyond++
 				} else {
@@ -82,7 +87,7 @@ func (w *walk) expand(s step, cur, next *[]step) {
 			switch {
 			case r.Type() == prov.SameAs:
 				if w.mask.Has(prov.SameAs) {
-					w.reach(step{r.To(), false}, cur)
+					w.same(r.To(), cur)
 				}
 			case w.dir != up || !w.mask.Has(r.Type()):
 			case s.part && r.Type() == prov.Used:
@@ -96,7 +101,7 @@ func (w *walk) expand(s step, cur, next *[]step) {
 			switch {
 			case r.Type() == prov.SameAs:
 				if w.mask.Has(prov.SameAs) {
-					w.reach(step{r.From(), false}, cur)
+					w.same(r.From(), cur)
 				}
 			case w.dir != down || !w.mask.Has(r.Type()):
 			case s.part && r.Type() == prov.GeneratedByStated:
@@ -117,6 +122,18 @@ func (w *walk) reach(s step, list *[]step) {
 		w.full.add(s.id)
 	}
 	*list = append(*list, s)
+}
+
+// same adds what is the same thing as one of the current distance.
+func (w *walk) same(id graph.ID, cur *[]step) {
+	if w.full.has(id) {
+		if w.listed == nil || w.listed.has(id) || w.near.has(id) {
+			return
+		}
+		w.near.add(id)
+	}
+	w.full.add(id)
+	*cur = append(*cur, step{id, false})
 }
 
 func (w *walk) has(id graph.ID) bool { return w.full.has(id) || w.part.has(id) }

@@ -272,7 +272,7 @@ func (t *texter) about(it query.Item, r query.RelationItem) string {
 	}
 	for _, k := range []string{"decidedAt", "since", "startedAt", "endedAt", "at"} {
 		if v := it.Attributes[k]; v != "" {
-			s = append(s, k+" "+v)
+			s = append(s, k+" "+clean(v))
 			break
 		}
 	}
@@ -367,7 +367,7 @@ func CSV(a *query.Answer) ([]byte, error) {
 	w := csv.NewWriter(&b)
 	row := func(cells ...string) {
 		for i, c := range cells {
-			if c != "" && strings.ContainsRune("=+-@\t\r", rune(c[0])) {
+			if c != "" && strings.ContainsRune("=+-@\t\r\n", rune(c[0])) {
 				cells[i] = "'" + c
 			}
 		}
@@ -457,7 +457,7 @@ func Mermaid(a *query.Answer) []byte {
 	b.WriteString("flowchart RL\n")
 	for i, r := range refs {
 		id[r] = fmt.Sprintf("n%d", i)
-		text := `"` + strings.NewReplacer(`"`, "#quot;", "<", "#lt;", ">", "#gt;").Replace(clean(r)) + `"`
+		text := `"` + strings.NewReplacer("#", "#35;", `"`, "#quot;", "<", "#lt;", ">", "#gt;").Replace(clean(r)) + `"`
 		fmt.Fprintf(&b, "  %s"+shapes[class[r]][1]+"\n", id[r], text)
 	}
 	for _, r := range a.Relations {
@@ -469,10 +469,10 @@ func Mermaid(a *query.Answer) []byte {
 // Facts are lines about a bundle that its page shows above the answer.
 type Fact struct{ Name, Text string }
 
-var page = template.Must(template.New("page").Parse(`<!doctype html>
+var page = template.Must(template.New("page").Funcs(template.FuncMap{"clean": clean}).Parse(`<!doctype html>
 <html lang="en"><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>Stemma: {{.A.Question.Verb}} {{range .A.Question.Refs}}{{.}} {{end}}</title>
+<title>Stemma: {{.A.Question.Verb}} {{range .A.Question.Refs}}{{clean .}} {{end}}</title>
 <style>
 body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}
 pre{background:#f4f4f2;padding:1rem;overflow:auto;font-size:13px;line-height:1.4}
@@ -480,14 +480,14 @@ table{border-collapse:collapse;width:100%;font-size:14px}td,th{border-bottom:1px
 dt{font-weight:600;margin-top:.5rem}dd{margin:0;overflow-wrap:anywhere}
 @media(prefers-color-scheme:dark){body{color:#eee;background:#161616}pre{background:#222}td,th{border-color:#444}}
 </style>
-<h1>{{.A.Question.Verb}}: {{range .A.Question.Refs}}{{.}} {{end}}</h1>
-{{if .Facts}}<dl>{{range .Facts}}<dt>{{.Name}}</dt><dd>{{.Text}}</dd>{{end}}</dl>{{end}}
+<h1>{{.A.Question.Verb}}: {{range .A.Question.Refs}}{{clean .}} {{end}}</h1>
+{{if .Facts}}<dl>{{range .Facts}}<dt>{{clean .Name}}</dt><dd>{{clean .Text}}</dd>{{end}}</dl>{{end}}
 <h2>Answer</h2>
 <pre>{{.Text}}</pre>
-{{if .A.Unknown}}<h2>Not known</h2><ul>{{range .A.Unknown}}<li>{{if .Ref}}{{.Ref}}: {{end}}{{.Reason}}</li>{{end}}</ul>{{end}}
+{{if .A.Unknown}}<h2>Not known</h2><ul>{{range .A.Unknown}}<li>{{if .Ref}}{{clean .Ref}}: {{end}}{{clean .Reason}}</li>{{end}}</ul>{{end}}
 <h2>Relations</h2>
 <table><tr><th>from</th><th>relation</th><th>to</th><th>from time</th><th>to time</th><th>entry</th></tr>
-{{range .A.Relations}}<tr><td>{{.From}}</td><td>{{.Type}}{{if .Rule}} ({{.Rule}}){{end}}</td><td>{{.To}}</td><td>{{.ValidFrom}}</td><td>{{.ValidTo}}</td><td>{{.Entry}}</td></tr>
+{{range .A.Relations}}<tr><td>{{clean .From}}</td><td>{{.Type}}{{if .Rule}} ({{clean .Rule}}){{end}}</td><td>{{clean .To}}</td><td>{{.ValidFrom}}</td><td>{{.ValidTo}}</td><td>{{.Entry}}</td></tr>
 {{end}}</table>
 </html>
 `))
