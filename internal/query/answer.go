@@ -361,7 +361,7 @@ func (b *builder) finish() *Answer {
 	sort.Slice(b.answer.Relations, func(i, j int) bool {
 		x, y := b.answer.Relations[i], b.answer.Relations[j]
 		for _, c := range []int{strings.Compare(x.From, y.From), strings.Compare(x.Type, y.Type), strings.Compare(x.To, y.To),
-			strings.Compare(string(x.ValidFrom), string(y.ValidFrom))} {
+			strings.Compare(string(x.ValidFrom), string(y.ValidFrom)), strings.Compare(string(x.ValidTo), string(y.ValidTo))} {
 			if c != 0 {
 				return c < 0
 			}

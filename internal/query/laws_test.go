@@ -17,7 +17,7 @@ import (
 	"github.com/stemma-lineage/stemma/prov"
 )
 
-const histories = 2000
+const histories = 2000 // of the comparison with the reference; the other laws take a part
 
 func all(v graph.View) []graph.ID {
 	var out []graph.ID
@@ -172,8 +172,8 @@ func timeless(a *query.Answer) {
 
 // TestOrder folds the same entries in another order.
 func TestOrder(t *testing.T) {
-	for seed := range uint64(histories / 4) {
-		h := random(t, seed, false)
+	for seed := range uint64(histories / 8) {
+		h := slices.DeleteFunc(random(t, seed, false), func(s said) bool { return s.copyOf >= 0 })
 		r := rand.New(rand.NewPCG(seed, 3))
 		p := slices.Clone(h)
 		r.Shuffle(len(p), func(i, j int) { p[i], p[j] = p[j], p[i] })
@@ -233,7 +233,7 @@ func TestSnapshotInBetween(t *testing.T) {
 // TestNothingIsForgotten lets the known size grow: things and the entries that
 // are about them only ever become more.
 func TestNothingIsForgotten(t *testing.T) {
-	for seed := range uint64(histories / 4) {
+	for seed := range uint64(histories / 8) {
 		h := random(t, seed, true)
 		g := h.fold(t, len(h))
 		for n := 1; n < len(h); n++ {
