@@ -139,7 +139,7 @@ type signatureJSON struct {
 func ParseEnvelope(data []byte) (*Envelope, error) {
 	e, err := parseEnvelope(data)
 	if err != nil {
-		return nil, fmt.Errorf("parsing envelope: %w: %w", ErrEnvelope, err)
+		return nil, fmt.Errorf("parsing envelope: %w: %w", ErrEnvelope, jsonPlace(err, data))
 	}
 	return e, nil
 }

@@ -207,7 +207,7 @@ func answer(c *cobra.Command, w *app.Workspace, h evlog.Head, a *query.Answer) e
 
 func diffCommand() *cobra.Command {
 	c := &cobra.Command{Use: "diff FROM [TO]", Short: "In what two things, or one at two times, differ",
-		Example: "  stemma diff model:fraud@1 model:fraud@2\n  stemma diff service:fraud-scoring --at 2026-03-06 --to-at 2026-03-11\n  stemma diff model:fraud@2 --known 16 --exit-code"}
+		Example: "  stemma diff model:fraud@1 model:fraud@2\n  stemma diff model:fraud --at 2026-03-06 --to-at 2026-03-11\n  stemma diff model:fraud@2 --known 16 --exit-code"}
 	clockFlags(c)
 	c.Flags().String("to-at", "", "--at of the second side")
 	c.Flags().String("to-known", "", "--known of the second side")
