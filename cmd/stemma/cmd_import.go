@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -131,7 +130,7 @@ func (i *importing) take(it importer.Item) error {
 		}
 		envelopes = append(envelopes, env)
 	}
-	if _, _, err := i.w.Blobs.Put(bytes.NewReader(it.Evidence)); err != nil {
+	if _, err := i.w.Blobs.PutBytes(it.Evidence); err != nil {
 		return err
 	}
 	i.accepted++

@@ -1,6 +1,7 @@
 package evlog
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -50,6 +51,16 @@ func (b Blobs) Put(r io.Reader) (digest string, size int64, err error) {
 		return "", 0, fmt.Errorf("keeping evidence: %w", explain(err))
 	}
 	return digest, size, nil
+}
+
+// PutBytes keeps data, which costs nothing when it is kept already.
+func (b Blobs) PutBytes(data []byte) (digest string, err error) {
+	sum := sha256.Sum256(data)
+	if digest = hex.EncodeToString(sum[:]); b.Has(digest) {
+		return digest, nil
+	}
+	digest, _, err = b.Put(bytes.NewReader(data))
+	return digest, err
 }
 
 // Has tells whether a blob is there.
