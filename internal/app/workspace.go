@@ -246,7 +246,7 @@ func (w *Workspace) path() string { return filepath.Join(w.Dir, "snapshot") }
 
 // load reads the snapshot file. Whatever is wrong with it, the log is there.
 func (w *Workspace) load(ctx context.Context, h evlog.Head) *graph.Graph {
-	b, err := os.ReadFile(w.path())
+	b, err := durable.Map(w.path())
 	if err != nil || len(b) < 32 {
 		return graph.New()
 	}

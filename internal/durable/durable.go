@@ -58,3 +58,19 @@ func SyncDir(dir string) error {
 
 // Writable tells whether this user may make files in dir.
 func Writable(dir string) bool { return unix.Access(dir, unix.W_OK) == nil }
+
+// Map gives the bytes of a file as a private mapping: reading costs only what
+// is looked at, and what is written to the slice stays in this process. Files
+// of ours are replaced by renaming, never cut, so a mapping stays good.
+func Map(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil || st.Size() == 0 {
+		return nil, err
+	}
+	return unix.Mmap(int(f.Fd()), 0, int(st.Size()), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE)
+}

@@ -144,7 +144,28 @@ func Why(v graph.View, text string, opt Options) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return reachable(v, "why", text, ids, up, opt), nil
+	return reachable(v, "why", text, live(v, ids), up, opt), nil
+}
+
+// live puts the deployments that are live as of the view in the place of a
+// service or environment, which is made of nothing itself.
+func live(v graph.View, ids []graph.ID) []graph.ID {
+	var out []graph.ID
+	for _, id := range ids {
+		if k := v.Ref(id).Kind; k != prov.Service && k != prov.Environment {
+			continue
+		}
+		for r := range v.In(id) {
+			x := v.Relation(r)
+			if x.Type == prov.DeployedTo && (v.AsOf().Valid != prov.Forever || x.Valid.To == prov.Forever) {
+				out = append(out, x.From)
+			}
+		}
+	}
+	if len(out) == 0 {
+		return ids
+	}
+	return out
 }
 
 // Blast answers what was made with a thing, all the way down: of a series,
