@@ -1,0 +1,227 @@
+package graph
+
+import (
+	"fmt"
+
+	"github.com/stemma-lineage/stemma/prov"
+	"github.com/stemma-lineage/stemma/statement"
+)
+
+// The statements that govern things: decisions, deployments, registries,
+// inventories, delegations, notices.
+
+func (f *folder) approval(p *statement.Approval) {
+	g, at := f.g, f.or(p.DecidedAt)
+	r := prov.Ref{Kind: prov.Approval, Name: f.id}
+	if p.ID != "" {
+		r = ref(p.ID).Ref
+	}
+	id := g.intern(r, f.k)
+	g.mentionOf(id, f.k)
+	f.attr(id, "decision", p.Decision, at)
+	f.attr(id, "review", p.Review, at)
+	f.attr(id, "comment", p.Comment, at)
+	f.attr(id, "decidedAt", at.String(), at)
+	f.attr(id, "validUntil", p.ValidUntil.String(), at)
+	for _, e := range p.Environments {
+		f.attr(id, "environment."+e, "yes", at)
+	}
+	for _, c := range p.Controls {
+		f.attr(id, "control."+c, "yes", at)
+	}
+	f.rel(id, f.named(p.Approver), prov.AssociatedWith, ruleStated, at, p.Role)
+	f.evidence(id, p.Evidence, at)
+	typ := map[string]prov.RelationType{"approve": prov.ApprovedBy, "reject": prov.RejectedBy, "revoke": prov.RevokedBy}[p.Decision]
+	from := p.ValidFrom.Instant(at)
+	for _, s := range f.about() {
+		f.relUntil(s, id, typ, ruleStated, from, p.ValidUntil.Instant(prov.Forever), p.Review)
+	}
+}
+
+func (f *folder) named(s string) ID {
+	id, _ := f.place(ref(s))
+	return id
+}
+
+func (f *folder) evidence(id ID, evs []statement.Evidence, at prov.Instant) {
+	for _, e := range evs {
+		if e.Importer == "" {
+			if d := e.Digest.Content(); !d.IsZero() {
+				f.rel(id, f.g.intern(d, f.k), prov.Used, ruleStated, at, "evidence")
+			}
+		}
+	}
+}
+
+func (f *folder) deployment(p *statement.Deployment) {
+	g, at := f.g, f.or(p.At)
+	env, svc := ref(p.Environment).Ref, ref(p.Service).Ref
+	r := prov.Ref{Kind: prov.Deployment, Name: env.Name + "/" + svc.Name, Version: at.String()}
+	if p.ID != "" {
+		r = ref(p.ID).Ref
+	}
+	id := g.intern(r, f.k)
+	g.mentionOf(id, f.k)
+	f.attr(id, "action", p.Action, at)
+	f.attr(id, "at", at.String(), at)
+	f.attr(id, "reason", p.Reason, at)
+	item := slotItem{at: at, id: id, entry: f.k}
+	if p.Action != "retire" {
+		item.rels = []uint32{f.rel(id, g.intern(env, f.k), prov.DeployedTo, ruleStated, at, "environment"),
+			f.rel(id, g.intern(svc, f.k), prov.DeployedTo, ruleStated, at, "service")}
+		if r.Version != "" {
+			g.addWrite(write{version: id, at: at}, f.k)
+		}
+	}
+	g.fillSlot("deployed|"+env.Key()+"|"+svc.Key(), item, f.k)
+	for i := range f.subjects {
+		t := must(f.subjects[i].Target())
+		f.tie(id, t, prov.Deployed, ruleStated, at, "")
+		if to, _ := f.place(t); true {
+			g.mentionOf(to, f.k)
+		}
+	}
+	f.deploymentParts(id, p, at)
+}
+
+func (f *folder) deploymentParts(id ID, p *statement.Deployment, at prov.Instant) {
+	for _, x := range p.RunsAs {
+		f.tie(id, ref(x), prov.RunsAs, ruleStated, at, "")
+	}
+	for _, part := range []struct {
+		list []statement.Resource
+		typ  prov.RelationType
+	}{{p.Credentials, prov.AuthenticatesWith}, {p.Secrets, prov.ReadsSecret}, {p.Tools, prov.CallsTool}, {p.Prompts, prov.UsesPrompt}} {
+		for _, x := range part.list {
+			f.tie(id, must(x.Target()), part.typ, ruleStated, at, "")
+		}
+	}
+	if p.PolicyBundle != nil {
+		f.tie(id, must(p.PolicyBundle.Target()), prov.GovernedBy, ruleStated, at, "")
+	}
+	for _, x := range p.Identities {
+		f.tie(id, ref(x.Ref), prov.AssociatedWith, ruleStated, at, x.Role)
+	}
+	if p.Supersedes != "" {
+		f.tie(id, ref(p.Supersedes), prov.Supersedes, ruleStated, at, "")
+	}
+	if p.Restores != "" {
+		f.tie(id, ref(p.Restores), prov.Restores, ruleStated, at, "")
+	}
+}
+
+func (f *folder) registry(p *statement.Registry) {
+	g, at := f.g, f.or(p.At)
+	series := must(statement.Resource{Ref: p.Name, Namespace: p.Namespace}.Target()).Ref
+	id := g.intern(AliasRef(p.Registry, series, p.Alias), f.k)
+	g.mentionOf(id, f.k)
+	f.attr(id, "reason", p.Reason, at)
+	for _, s := range f.about() {
+		g.fillSlot("alias|"+p.Registry+"|"+series.Key()+"|"+p.Alias, slotItem{at: at, id: s, entry: f.k,
+			rels: []uint32{f.rel(s, id, prov.NamedBy, ruleStated, at, p.Alias)}}, f.k)
+	}
+	for _, x := range p.Identities {
+		f.tie(id, ref(x.Ref), prov.AssociatedWith, ruleStated, at, x.Role)
+	}
+}
+
+// AliasRef names an alias or stage of a series in a registry.
+func AliasRef(registry string, series prov.Ref, alias string) prov.Ref {
+	return prov.Ref{Kind: prov.Registry, Name: registry + "/" + series.String() + "#" + alias}
+}
+
+func (f *folder) identity(p *statement.Identity) {
+	g, at := f.g, f.or(p.At)
+	f.about()
+	first := uint32(len(g.rels))
+	for _, it := range p.Items {
+		id := f.named(it.Ref)
+		g.mentionOf(id, f.k)
+		if it.State == "retired" {
+			f.attr(id, "state", "retired", at)
+		}
+		if it.Owner != "" {
+			f.rel(id, f.named(it.Owner), prov.OwnedBy, ruleStated, at, "owner")
+		}
+		for _, x := range it.MemberOf {
+			f.rel(id, f.named(x), prov.MemberOf, ruleStated, at, "")
+		}
+		for _, x := range it.CanAssume {
+			f.rel(id, f.named(x), prov.CanAssume, ruleStated, at, "")
+		}
+		for _, x := range it.Secrets {
+			f.rel(id, f.named(x), prov.ReadsSecret, ruleStated, at, "")
+		}
+		for _, c := range it.Credentials {
+			cid := f.named(c.Ref)
+			f.attr(cid, "issuedAt", c.IssuedAt.String(), at)
+			f.attr(cid, "expiresAt", c.ExpiresAt.String(), at)
+			f.relUntil(id, cid, prov.AuthenticatesWith, ruleStated, c.IssuedAt.Instant(at), c.ExpiresAt.Instant(prov.Forever), "")
+		}
+		for i, gr := range it.Grants {
+			gid := g.intern(prov.Ref{Kind: prov.Grant, Name: fmt.Sprintf("%s/%s/%d", f.id, it.Ref, i)}, f.k)
+			for _, s := range gr.Scope {
+				f.attr(gid, "scope."+s, "yes", at)
+			}
+			from, to := gr.From.Instant(at), gr.Until.Instant(prov.Forever)
+			f.relUntil(id, gid, prov.Granted, ruleStated, from, to, "")
+			f.relUntil(gid, f.named(gr.Resource), prov.GrantsOn, ruleStated, from, to, "")
+		}
+	}
+	if p.Mode == "snapshot" {
+		item := slotItem{at: at, entry: f.k}
+		for r := first; r < uint32(len(g.rels)); r++ {
+			item.rels, item.ends = append(item.rels, r), append(item.ends, g.rels[r].vt)
+		}
+		g.fillSlot("snapshot|"+p.Source, item, f.k)
+	}
+}
+
+func (f *folder) delegation(p *statement.Delegation) {
+	f.about()
+	at, until := f.or(p.IssuedAt), p.ExpiresAt.Instant(prov.Forever)
+	child, parent := f.named(p.Child), f.named(p.Parent)
+	f.g.mentionOf(child, f.k)
+	f.relUntil(parent, child, prov.DelegatedTo, ruleStated, at, until, p.Grade)
+	f.relUntil(child, parent, prov.ActedOnBehalfOf, ruleStated, at, until, p.Grade)
+	if p.OnBehalfOf != "" && p.OnBehalfOf != p.Parent {
+		f.relUntil(child, f.named(p.OnBehalfOf), prov.ActedOnBehalfOf, ruleStated, at, until, "root")
+	}
+	if p.Credential != "" {
+		f.relUntil(child, f.named(p.Credential), prov.AuthenticatesWith, ruleStated, at, until, "")
+	}
+}
+
+func (f *folder) notice(p *statement.Notice) {
+	g, at := f.g, f.or(p.At)
+	r := prov.Ref{Kind: prov.Notice, Name: f.id}
+	if p.ID != "" {
+		r = ref(p.ID).Ref
+	}
+	id := g.intern(r, f.k)
+	g.mentionOf(id, f.k)
+	f.attr(id, "notice", p.Kind, at)
+	f.attr(id, "severity", p.Severity, at)
+	f.attr(id, "source", p.Source, at)
+	f.attr(id, "description", p.Description, at)
+	f.attr(id, "at", at.String(), at)
+	since := p.Since.Instant(prov.Beginning)
+	f.attr(id, "since", since.String(), at)
+	f.attr(id, "until", p.Until.String(), at)
+	for _, s := range f.about() {
+		f.relUntil(s, id, prov.SubjectOf, ruleStated, since, p.Until.Instant(prov.Forever), p.Kind)
+	}
+}
+
+// document keeps a statement that has a place in the log but no relations of
+// its own in the graph yet: what is known of it is that it is about its
+// subjects.
+func (f *folder) document(typ string, _ statement.Predicate) {
+	for _, s := range f.subjects {
+		if t, err := s.Target(); err == nil {
+			id, _ := f.place(t)
+			f.g.mentionOf(id, f.k)
+			f.attr(id, "statement", typ, f.at)
+		}
+	}
+}
