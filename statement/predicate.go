@@ -1,7 +1,6 @@
 package statement
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -598,6 +597,3 @@ func EvidenceOf(p Predicate) []Evidence {
 	}
 	return nil
 }
-
-// ErrNotUnderstood says that a predicate type has no meaning here.
-var ErrNotUnderstood = errors.New("predicate type is not understood")

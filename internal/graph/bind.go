@@ -487,17 +487,22 @@ func (g *Graph) addJoin(a, b ID, k uint32) {
 	if len(g.binding.groups[ga].reads) < len(g.binding.groups[gb].reads) {
 		ga, gb = gb, ga
 	}
-	from := g.binding.groups[gb]
-	g.binding.groups[gb] = group{}
-	to := &g.binding.groups[ga]
-	to.members = append(to.members, from.members...)
-	to.versions = append(to.versions, from.versions...)
-	to.reads = append(to.reads, from.reads...)
-	for _, m := range from.members {
-		g.things[m].group = ga
-	}
+	g.mergeGroups(ga, gb)
 	g.sortGroup(ga)
 	g.rebind(ga, prov.Beginning, prov.Forever, k)
+}
+
+// mergeGroups moves all of group from into group to, unsorted.
+func (g *Graph) mergeGroups(to, from uint32) {
+	src := g.binding.groups[from]
+	g.binding.groups[from] = group{}
+	dst := &g.binding.groups[to]
+	dst.members = append(dst.members, src.members...)
+	dst.versions = append(dst.versions, src.versions...)
+	dst.reads = append(dst.reads, src.reads...)
+	for _, m := range src.members {
+		g.things[m].group = to
+	}
 }
 
 func (g *Graph) sortGroup(gr uint32) {
@@ -536,15 +541,7 @@ func (g *Graph) splitGroup(gr, k uint32) {
 		if ga == gb {
 			continue
 		}
-		from := g.binding.groups[gb]
-		g.binding.groups[gb] = group{}
-		to := &g.binding.groups[ga]
-		to.members = append(to.members, from.members...)
-		to.versions = append(to.versions, from.versions...)
-		to.reads = append(to.reads, from.reads...)
-		for _, m := range from.members {
-			g.things[m].group = ga
-		}
+		g.mergeGroups(ga, gb)
 	}
 	done := map[uint32]bool{}
 	for _, m := range old.members {
