@@ -154,6 +154,7 @@ func fold(b *testing.B, contents [][]byte) *graph.Graph {
 func BenchmarkClosure(b *testing.B) {
 	envs, _ := envelopes(b, 50000)
 	g := fold(b, contentsOf(b, envs))
+	g.Compact()
 	v := g.At(prov.AsOf{Valid: prov.At(begin.Add(1000 * time.Hour)), Known: g.Size()})
 	ids, err := query.Resolve(v, "model:m0@1", query.One)
 	if err != nil {

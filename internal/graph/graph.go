@@ -97,6 +97,7 @@ type Graph struct {
 	things  []thing
 	table   []uint32 // open addressing over keys, holds ID
 	rels    []rel
+	rows    rows // derived from rels; see rows.go
 	attrs   []attr
 	ments   []mention
 	words   words

@@ -64,6 +64,7 @@ func Path(v graph.View, from, to string, opt Options) (*Answer, error) {
 // first, and one shortest path.
 func between(v graph.View, a, z []graph.ID, mask prov.RelationSet) (all, shortest []graph.ID) {
 	w, _ := closure(v, a, up, mask, 0)
+	defer w.free()
 	var ends []graph.ID
 	for _, id := range z {
 		if w.has(id) {
@@ -74,10 +75,11 @@ func between(v graph.View, a, z []graph.ID, mask prov.RelationSet) (all, shortes
 		return nil, nil
 	}
 	back, _ := closure(v, ends, down, mask, 0)
+	defer back.free()
 	for _, id := range w.order {
 		// An activity that is reached only from a stated output above and only
 		// through what it used below is on no path.
-		if back.has(id) && (w.full.has(id) || back.full.has(id)) {
+		if back.has(id) && (w.full(id) || back.full(id)) {
 			all = append(all, id)
 		}
 	}
@@ -85,20 +87,27 @@ func between(v graph.View, a, z []graph.ID, mask prov.RelationSet) (all, shortes
 }
 
 func shortestPath(v graph.View, a, ends []graph.ID, mask prov.RelationSet) []graph.ID {
-	w := &walk{v: v, dir: up, mask: mask, full: newBits(v.Len()), part: newBits(v.Len())}
+	w := newWalk(v, up, mask)
+	w.flat = true
 	parent := map[step]step{}
-	end := newBits(v.Len())
+	end := map[graph.ID]bool{}
 	for _, id := range ends {
-		end.add(id)
+		end[id] = true
 	}
 	var cur []step
 	for _, id := range a {
-		w.full.add(id)
+		w.marks.set(id, inFull)
 		cur = append(cur, step{id, false})
 	}
+	defer func() { // every step is one of cur
+		for _, s := range cur {
+			w.order = append(w.order, s.id)
+		}
+		w.free()
+	}()
 	for i := 0; i < len(cur); i++ {
 		s := cur[i]
-		if end.has(s.id) {
+		if end[s.id] {
 			return unwind(parent, s)
 		}
 		n := len(cur)
