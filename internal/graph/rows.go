@@ -25,7 +25,20 @@ type rows struct {
 	out, in  row
 	outStart []uint32 // of thing i: out.word[outStart[i]:outStart[i+1]]
 	inStart  []uint32
+	fresh    bitset // things with relations from base on
 }
+
+// bitset is a set of things.
+type bitset []uint64
+
+func (s *bitset) add(id ID) {
+	for int(id/64) >= len(*s) {
+		*s = append(*s, 0)
+	}
+	(*s)[id/64] |= 1 << (id % 64)
+}
+
+func (s bitset) has(id ID) bool { return int(id/64) < len(s) && s[id/64]>>(id%64)&1 != 0 }
 
 type row struct {
 	word []uint64
@@ -123,61 +136,73 @@ func (n Neighbour) Type() prov.RelationType {
 	return prov.RelationType(uint32(n) >> typeShift)
 }
 
+// sameOnly is what a closure asks against its direction, of each thing.
+var sameOnly = prov.Relations(prov.SameAs)
+
 // AppendOut appends what the relations of the given types from id lead to, as
 // far as the view sees them, newest first. A thing to which several relations
 // lead is appended several times.
-func (v View) AppendOut(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbour {
+func (v *View) AppendOut(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbour {
 	g := v.g
-	p := g.things[id].out
-	for ; p >= max(g.rows.base, 1); p = g.rels[p].nextOut {
-		if r := &g.rels[p]; mask.Has(r.typ) && v.sees(r) {
-			dst = append(dst, Neighbour(r.word(r.to)))
-		}
-	}
-	if p == 0 {
+	if mask == sameOnly && !g.alike.has(id) {
 		return dst
 	}
-	return v.scan(dst, g.rows.out, g.rows.outStart[id], g.rows.outStart[id+1], mask)
+	if g.rows.fresh.has(id) {
+		for p := g.things[id].out; p >= max(g.rows.base, 1); p = g.rels[p].nextOut {
+			if r := &g.rels[p]; mask.Has(r.typ) && v.sees(r) {
+				dst = append(dst, Neighbour(r.word(r.to)))
+			}
+		}
+	}
+	return v.scan(dst, &g.rows.out, g.rows.outStart, id, mask)
 }
 
 // AppendIn is AppendOut of the relations that lead to id.
-func (v View) AppendIn(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbour {
+func (v *View) AppendIn(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbour {
 	g := v.g
-	p := g.things[id].in
-	for ; p >= max(g.rows.base, 1); p = g.rels[p].nextIn {
-		if r := &g.rels[p]; mask.Has(r.typ) && v.sees(r) {
-			dst = append(dst, Neighbour(r.word(r.from)))
-		}
-	}
-	if p == 0 {
+	if mask == sameOnly && !g.alike.has(id) {
 		return dst
 	}
-	return v.scan(dst, g.rows.in, g.rows.inStart[id], g.rows.inStart[id+1], mask)
+	if g.rows.fresh.has(id) {
+		for p := g.things[id].in; p >= max(g.rows.base, 1); p = g.rels[p].nextIn {
+			if r := &g.rels[p]; mask.Has(r.typ) && v.sees(r) {
+				dst = append(dst, Neighbour(r.word(r.from)))
+			}
+		}
+	}
+	return v.scan(dst, &g.rows.in, g.rows.inStart, id, mask)
 }
 
 // scan goes through a row from its end. The relation itself is looked at only
 // where the word does not decide.
-func (v View) scan(dst []Neighbour, w row, lo, hi uint32, mask prov.RelationSet) []Neighbour {
+func (v *View) scan(dst []Neighbour, w *row, start []uint32, id ID, mask prov.RelationSet) []Neighbour {
+	if int(id)+1 >= len(start) {
+		return dst // made after the rows
+	}
+	lo, hi := start[id], start[id+1]
 	words, rels := w.word[lo:hi], w.rel[lo:hi]
 	if v.relEnd < v.g.rows.base { // an earlier log size: a prefix of the row
 		n := sort.Search(len(rels), func(i int) bool { return rels[i] >= v.relEnd })
 		words = words[:n]
 	}
-	now, whole := v.bucket, v.valid == prov.Forever
+	now := v.bucket
+	if v.valid == prov.Forever {
+		now = wordBucket // whatever its time, a relation counts
+	}
+	n := len(dst)
+	dst = slices.Grow(dst, len(words))[:n+len(words)]
 	for i := len(words) - 1; i >= 0; i-- {
 		x := words[i]
-		if mask>>(uint32(x)>>typeShift)&1 == 0 {
-			continue
-		}
-		if x&wordExcept != 0 || !whole && x&wordBucket >= now {
-			if x&wordExcept == 0 && x&wordBucket > now {
-				continue
-			}
-			if !v.sees(&v.g.rels[rels[i]]) {
-				continue
+		b := x & wordBucket
+		sees := uint64(mask) >> (uint32(x) >> typeShift) & ((b - now) >> 63) // b < now
+		if x&wordExcept != 0 || b == now {
+			sees = 0
+			if mask.Has(Neighbour(x).Type()) && v.sees(&v.g.rels[rels[i]]) {
+				sees = 1
 			}
 		}
-		dst = append(dst, Neighbour(x))
+		dst[n] = Neighbour(x)
+		n += int(sees & 1)
 	}
-	return dst
+	return dst[:n]
 }
