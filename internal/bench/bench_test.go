@@ -186,6 +186,26 @@ func BenchmarkClosure(b *testing.B) {
 	b.ReportMetric(took.Seconds()/limit.Seconds(), "times-bare")
 }
 
+// BenchmarkReaches asks of random things whether the first model is behind
+// them.
+func BenchmarkReaches(b *testing.B) {
+	envs, _ := envelopes(b, 50000)
+	g := fold(b, contentsOf(b, envs))
+	g.Compact()
+	v := g.At(prov.Now)
+	ids, err := query.Resolve(v, "model:m0@1", query.One)
+	if err != nil {
+		b.Fatal(err)
+	}
+	r, yes := mrand.New(mrand.NewPCG(1, 2)), 0
+	for b.Loop() {
+		if query.Reaches(v, ids[0], graph.ID(1+r.IntN(v.Len()-1))) {
+			yes++
+		}
+	}
+	b.ReportMetric(float64(yes)/float64(b.N), "yes")
+}
+
 func median(times []time.Duration) time.Duration {
 	slices.Sort(times)
 	return times[len(times)/2]

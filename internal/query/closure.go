@@ -306,3 +306,27 @@ func Reach(v graph.View, focus []graph.ID, dir direction) int {
 	defer w.free()
 	return len(w.order)
 }
+
+// Reaches tells whether lineage leads from a thing down to another: whether
+// of was made, directly or not, with from. It searches upwards from of, since
+// what a thing was made from is little where what was made with it is much.
+func Reaches(v graph.View, from, of graph.ID) bool {
+	w := newWalk(v, up, lineage)
+	defer w.free()
+	w.start([]graph.ID{of})
+	for len(w.cur) > 0 {
+		for i := 0; i < len(w.cur); i++ {
+			s := w.cur[i]
+			if !w.marks.has(s.id, isListed) {
+				w.marks.set(s.id, isListed)
+				w.order = append(w.order, s.id)
+			}
+			w.expand(s, &w.cur, &w.next)
+		}
+		if w.has(from) {
+			return true // free clears what waits in next
+		}
+		w.cur, w.next = w.next, w.cur[:0]
+	}
+	return false
+}

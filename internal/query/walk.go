@@ -82,22 +82,29 @@ func (w *walk) free() {
 		clear(w.marks)
 	} else {
 		w.marks.reset(w.order)
+		for _, s := range w.next {
+			w.marks.reset([]graph.ID{s.id})
+		}
 	}
 	w.v, w.flat = graph.View{}, false
 	w.order, w.at, w.cur, w.next, w.beyond = w.order[:0], w.at[:0], w.cur[:0], w.next[:0], 0
 	walks.Put(w)
 }
 
-// closure walks from the focus. Things at a distance of more than depth are
-// counted in beyond, not listed.
-func closure(v graph.View, focus []graph.ID, dir direction, mask prov.RelationSet, depth int) (w *walk, beyond int) {
-	w = newWalk(v, dir, mask)
+func (w *walk) start(focus []graph.ID) {
 	for _, id := range focus {
 		if !w.marks.has(id, inFull) {
 			w.marks.set(id, inFull)
 			w.cur = append(w.cur, step{id, false})
 		}
 	}
+}
+
+// closure walks from the focus. Things at a distance of more than depth are
+// counted in beyond, not listed.
+func closure(v graph.View, focus []graph.ID, dir direction, mask prov.RelationSet, depth int) (w *walk, beyond int) {
+	w = newWalk(v, dir, mask)
+	w.start(focus)
 	for d := 0; len(w.cur) > 0; d++ {
 		w.at = append(w.at, len(w.order))
 		for i := 0; i < len(w.cur); i++ { // cur grows: SameAs costs no distance
