@@ -87,32 +87,6 @@ func record(b *testing.B, w *app.Workspace, k keys.Key, envs [][]byte) {
 	}
 }
 
-// BenchmarkIngest records signed statements durably and folds them, against
-// the bare verification of their signatures in the same run.
-func BenchmarkIngest(b *testing.B) {
-	const n = 5000
-	envs, k := envelopes(b, n)
-	pub := k.Private.Public().(ed25519.PublicKey)
-	for b.Loop() {
-		start := time.Now()
-		for _, e := range envs {
-			env, err := statement.ParseEnvelope(e)
-			if err != nil || !ed25519.Verify(pub, env.PAE(), env.Signatures[0].Sig) {
-				b.Fatal("not verified")
-			}
-		}
-		limit := time.Since(start)
-		w := workspace(b, b.TempDir(), k)
-		start = time.Now()
-		record(b, w, k, envs)
-		took := time.Since(start)
-		w.Close()
-		b.ReportMetric(n/limit.Seconds(), "verify-limit/s")
-		b.ReportMetric(n/took.Seconds(), "ingest/s")
-		b.ReportMetric(limit.Seconds()/took.Seconds(), "of-limit")
-	}
-}
-
 // BenchmarkFold refolds a log in memory.
 func BenchmarkFold(b *testing.B) {
 	envs, _ := envelopes(b, 20000)
