@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/stemma-lineage/stemma/internal/graph"
 )
@@ -14,6 +15,8 @@ type rivals struct {
 	rows     []row
 	postgres *postgres
 	sqlite   *sqlite
+
+	pgLoad, sqliteLoad time.Duration
 }
 
 // maxSQLite is the number of rows up to which SQLite is loaded: its load is
@@ -30,15 +33,18 @@ func newRivals(b *testing.B, w *world) *rivals {
 	case err != nil:
 		b.Fatal(err)
 	default:
+		start := time.Now()
 		if err := p.load(x.rows); err != nil {
 			b.Fatal(err)
 		}
-		x.postgres = p
+		x.postgres, x.pgLoad = p, time.Since(start)
 	}
 	if len(x.rows) <= maxSQLite {
+		start := time.Now()
 		if x.sqlite, err = startSQLite(b, x.rows); err != nil {
 			b.Fatal(err)
 		}
+		x.sqliteLoad = time.Since(start)
 	}
 	return x
 }
@@ -57,6 +63,8 @@ func BenchmarkClosureCitations(b *testing.B) { closures(b, citationWorld(b)) }
 
 func closures(b *testing.B, w *world) {
 	x := newRivals(b, w)
+	b.Run("load", func(b *testing.B) { x.loads(b) })
+	except := w.chainMembers(x)
 	for _, m := range w.moments() {
 		for _, down := range []bool{true, false} {
 			f := flatten(x.rows, m, w.g.Things()+1, down)
@@ -65,7 +73,7 @@ func closures(b *testing.B, w *world) {
 				if size >= 10_000 {
 					n = 10
 				}
-				ask(b, fmt.Sprintf("%s-%d-%s", way(down), size, m.name), w, x, f, m, down, f.starts(size, n))
+				ask(b, fmt.Sprintf("%s-%d-%s", way(down), size, m.name), w, x, f, m, down, f.starts(size, n, except))
 			}
 			if w.chain[0].Name != "" && !m.past() {
 				v := w.g.At(m.asOf)
@@ -77,6 +85,33 @@ func closures(b *testing.B, w *world) {
 			}
 		}
 	}
+}
+
+// loads tells how fast the rivals took the relations in, indexes and all.
+func (x *rivals) loads(b *testing.B) {
+	for b.Loop() {
+		n := float64(len(x.rows))
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(n, "rows")
+		if x.postgres != nil {
+			b.ReportMetric(n/x.pgLoad.Seconds(), "pg-rows/s")
+			b.ReportMetric(float64(x.postgres.size(b))/n, "pg-B/row")
+		}
+		if x.sqlite != nil {
+			b.ReportMetric(n/x.sqliteLoad.Seconds(), "sqlite-rows/s")
+		}
+	}
+}
+
+// chainMembers are the things of the chain: where one begins in it would hide
+// what the others take.
+func (w *world) chainMembers(x *rivals) map[uint32]bool {
+	if w.chain[0].Name == "" {
+		return nil
+	}
+	m := w.moments()[0]
+	f := flatten(x.rows, m, w.g.Things()+1, true)
+	return f.members(uint32(w.g.At(m.asOf).Lookup(w.chain[0])))
 }
 
 func way(down bool) string {

@@ -137,6 +137,15 @@ func (p *postgres) load(rows []row) error {
 	return nil
 }
 
+// size gives the bytes of the table with its indexes.
+func (p *postgres) size(b *testing.B) (n int64) {
+	b.Helper()
+	if err := p.conn.QueryRow(context.Background(), "SELECT pg_total_relation_size('relation')").Scan(&n); err != nil {
+		b.Fatal(err)
+	}
+	return n
+}
+
 func (p *postgres) reach(from uint32, m moment, down bool) (int, error) {
 	var n int
 	args := []any{int32(from)}

@@ -135,10 +135,20 @@ func (f *flat) reach(from uint32, most int) int {
 	return len(f.queue)
 }
 
-// starts finds up to n things whose closure holds about size things, and
-// within a fifth more or less. It tries those with most relations first for
-// large sizes, else any.
-func (f *flat) starts(size, n int) []uint32 {
+// members lists what reach finds.
+func (f *flat) members(from uint32) map[uint32]bool {
+	f.reach(from, len(f.at))
+	out := map[uint32]bool{}
+	for _, x := range f.queue {
+		out[x] = true
+	}
+	return out
+}
+
+// starts finds up to n things, none of them in except, whose closure holds
+// size things, give or take a fifth. For large sizes it tries those with most
+// relations first, else any.
+func (f *flat) starts(size, n int, except map[uint32]bool) []uint32 {
 	r := rand.New(rand.NewPCG(uint64(size), 11))
 	things := len(f.at) - 1
 	var try []uint32
@@ -156,6 +166,9 @@ func (f *flat) starts(size, n int) []uint32 {
 	}
 	var out []uint32
 	for _, x := range try {
+		if except[x] {
+			continue
+		}
 		if got := f.reach(x, size*6/5); got >= size*4/5 && got <= size*6/5 && !slices.Contains(out, x) {
 			if out = append(out, x); len(out) == n {
 				break
