@@ -123,43 +123,6 @@ func fold(b *testing.B, contents [][]byte) *graph.Graph {
 	return g
 }
 
-// BenchmarkClosure walks down from the first model, both clocks on, against a
-// bare breadth-first search over plain rows of the same relations.
-func BenchmarkClosure(b *testing.B) {
-	envs, _ := envelopes(b, 50000)
-	g := fold(b, contentsOf(b, envs))
-	g.Compact()
-	v := g.At(prov.AsOf{Valid: prov.At(begin.Add(1000 * time.Hour)), Known: g.Size()})
-	ids, err := query.Resolve(v, "model:m0@1", query.One)
-	if err != nil {
-		b.Fatal(err)
-	}
-	rows := make([][]graph.ID, v.Len())
-	for id := graph.ID(1); int(id) < v.Len(); id++ {
-		for r := range v.In(id) {
-			if t := r.Type(); t == prov.Used || t == prov.GeneratedBy {
-				rows[id] = append(rows[id], r.From())
-			}
-		}
-	}
-	var bareTimes, times []time.Duration
-	for b.Loop() {
-		start := time.Now()
-		bare := bareSearch(rows, ids[0])
-		bareTimes = append(bareTimes, time.Since(start))
-		start = time.Now()
-		got := query.Reach(v, ids, query.Down)
-		times = append(times, time.Since(start))
-		if got != bare {
-			b.Fatalf("the engine reaches %d things, the bare search %d", got, bare)
-		}
-	}
-	limit, took := median(bareTimes), median(times)
-	b.ReportMetric(float64(query.Reach(v, ids, query.Down)), "things")
-	b.ReportMetric(float64(took.Microseconds())/1000, "ms-p50")
-	b.ReportMetric(took.Seconds()/limit.Seconds(), "times-bare")
-}
-
 // BenchmarkReaches asks of random things whether the first model is behind
 // them.
 func BenchmarkReaches(b *testing.B) {
@@ -178,26 +141,6 @@ func BenchmarkReaches(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(yes)/float64(b.N), "yes")
-}
-
-func median(times []time.Duration) time.Duration {
-	slices.Sort(times)
-	return times[len(times)/2]
-}
-
-func bareSearch(rows [][]graph.ID, from graph.ID) int {
-	seen := make([]uint64, len(rows)/64+1)
-	seen[from/64] |= 1 << (from % 64)
-	queue := []graph.ID{from}
-	for i := 0; i < len(queue); i++ {
-		for _, id := range rows[queue[i]] {
-			if seen[id/64]>>(id%64)&1 == 0 {
-				seen[id/64] |= 1 << (id % 64)
-				queue = append(queue, id)
-			}
-		}
-	}
-	return len(queue)
 }
 
 // BenchmarkWhyCold runs the program itself on a log of 100,000 entries: start,
