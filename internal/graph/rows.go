@@ -136,17 +136,15 @@ func (n Neighbour) Type() prov.RelationType {
 	return prov.RelationType(uint32(n) >> typeShift)
 }
 
-// sameOnly is what a closure asks against its direction, of each thing.
-var sameOnly = prov.Relations(prov.SameAs)
+// Alike tells whether the thing has, or ever had, a SameAs in either
+// direction.
+func (v *View) Alike(id ID) bool { return v.g.alike.has(id) }
 
 // AppendOut appends what the relations of the given types from id lead to, as
 // far as the view sees them, newest first. A thing to which several relations
 // lead is appended several times.
 func (v *View) AppendOut(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbour {
 	g := v.g
-	if mask == sameOnly && !g.alike.has(id) {
-		return dst
-	}
 	if g.rows.fresh.has(id) {
 		for p := g.things[id].out; p >= max(g.rows.base, 1); p = g.rels[p].nextOut {
 			if r := &g.rels[p]; mask.Has(r.typ) && v.sees(r) {
@@ -160,9 +158,6 @@ func (v *View) AppendOut(dst []Neighbour, id ID, mask prov.RelationSet) []Neighb
 // AppendIn is AppendOut of the relations that lead to id.
 func (v *View) AppendIn(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbour {
 	g := v.g
-	if mask == sameOnly && !g.alike.has(id) {
-		return dst
-	}
 	if g.rows.fresh.has(id) {
 		for p := g.things[id].in; p >= max(g.rows.base, 1); p = g.rels[p].nextIn {
 			if r := &g.rels[p]; mask.Has(r.typ) && v.sees(r) {

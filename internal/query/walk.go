@@ -51,6 +51,9 @@ type walk struct {
 	beyond int // things that were reached and are not in order
 	cur    []step
 	next   []step
+	same   bool              // whether mask has SameAs
+	toPart prov.RelationType // leads to what is reached in part
+	ofPart prov.RelationSet  // mask of what was reached in part
 	// flat says that distances do not matter: cur and next are one list.
 	flat bool
 }
@@ -69,7 +72,11 @@ func newWalk(v graph.View, dir direction, mask prov.RelationSet) *walk {
 	if w == nil {
 		w = &walk{}
 	}
-	w.v, w.dir, w.mask = v, dir, mask
+	w.v, w.dir, w.mask, w.same = v, dir, mask, mask.Has(prov.SameAs)
+	w.toPart, w.ofPart = prov.GeneratedByStated, mask&^prov.Relations(prov.Used)
+	if dir == down {
+		w.toPart, w.ofPart = prov.Used, mask&^prov.Relations(prov.GeneratedByStated)
+	}
 	if n := v.Len()/16 + 1; len(w.marks) < n {
 		w.marks = make(marks, n)
 	}
@@ -128,56 +135,52 @@ func closure(v graph.View, focus []graph.ID, dir direction, mask prov.RelationSe
 // expand adds the neighbours of s: those that are the same thing to cur,
 // others to next.
 func (w *walk) expand(s step, cur, next *[]step) {
-	same := w.mask & prov.Relations(prov.SameAs)
-	ahead, skip, part := w.mask, prov.Used, prov.GeneratedByStated
-	if w.dir == down {
-		skip, part = part, skip
-	}
+	ahead := w.mask
 	if s.part {
-		ahead &^= prov.Relations(skip)
+		ahead = w.ofPart
 	}
-	out, in := ahead, same
+	if w.dir == up {
+		w.near = w.v.AppendOut(w.near[:0], s.id, ahead)
+	} else if w.near = w.near[:0]; w.same && w.v.Alike(s.id) {
+		w.near = w.v.AppendOut(w.near, s.id, sameOnly)
+	}
+	w.visit(cur, next)
 	if w.dir == down {
-		out, in = same, ahead
+		w.near = w.v.AppendIn(w.near[:0], s.id, ahead)
+	} else if w.near = w.near[:0]; w.same && w.v.Alike(s.id) {
+		w.near = w.v.AppendIn(w.near, s.id, sameOnly)
 	}
-	if out != 0 {
-		w.near = w.v.AppendOut(w.near[:0], s.id, out)
-		w.visit(part, cur, next)
-	}
-	if in != 0 {
-		w.near = w.v.AppendIn(w.near[:0], s.id, in)
-		w.visit(part, cur, next)
-	}
+	w.visit(cur, next)
 }
 
-func (w *walk) visit(part prov.RelationType, cur, next *[]step) {
+var sameOnly = prov.Relations(prov.SameAs)
+
+func (w *walk) visit(cur, next *[]step) {
 	for _, n := range w.near {
-		if t := n.Type(); t == prov.SameAs {
-			w.same(n.ID(), cur)
-		} else {
-			w.reach(step{n.ID(), t == part}, next)
+		id, t := n.ID(), n.Type()
+		m := w.marks.get(id)
+		if t == prov.SameAs {
+			w.alike(id, m, cur)
+			continue
 		}
+		part := t == w.toPart
+		if m&inFull != 0 || part && m&inPart != 0 {
+			continue
+		}
+		if part {
+			w.marks.set(id, inPart)
+		} else {
+			w.marks.set(id, inFull)
+		}
+		*next = append(*next, step{id, part})
 	}
 }
 
-func (w *walk) reach(s step, list *[]step) {
-	m := w.marks.get(s.id)
-	if m&inFull != 0 || s.part && m&inPart != 0 {
-		return
-	}
-	if s.part {
-		w.marks.set(s.id, inPart)
-	} else {
-		w.marks.set(s.id, inFull)
-	}
-	*list = append(*list, s)
-}
-
-// same adds what is the same thing as one of the current distance. A thing
+// alike adds what is the same thing as one of the current distance. A thing
 // that waits for the next distance is nearer when it turns out to be the same
 // as one at this distance.
-func (w *walk) same(id graph.ID, cur *[]step) {
-	if m := w.marks.get(id); m&inFull != 0 {
+func (w *walk) alike(id graph.ID, m uint64, cur *[]step) {
+	if m&inFull != 0 {
 		if w.flat || m&(isListed|isNear) != 0 {
 			return
 		}
