@@ -25,6 +25,9 @@ type question struct {
 	ask                 func(v graph.View, args []string, o query.Options) (*query.Answer, error)
 }
 
+// defaultPaths is how many paths --all gives unless --limit says otherwise.
+const defaultPaths = 100
+
 func askCommands() []*cobra.Command {
 	one := func(f func(graph.View, string, query.Options) (*query.Answer, error)) func(graph.View, []string, query.Options) (*query.Answer, error) {
 		return func(v graph.View, args []string, o query.Options) (*query.Answer, error) { return f(v, args[0], o) }
@@ -33,7 +36,7 @@ func askCommands() []*cobra.Command {
 	for _, q := range []question{
 		{"why REF", "What was it made from, by whom, and who approved it", "  stemma why model:fraud@1\n  stemma why dataset:lake/tx --at 2026-03-01 -o json", []string{"one REF"}, one(query.Why)},
 		{"blast REF", "What was made with it, all the way down", "  stemma blast dataset:transactions@2026-03\n  stemma blast credential:vault/prod/scorer@4 -o csv\n  stemma blast dataset:lake/tx --since 2026-03-01", []string{"one REF"}, one(query.Blast)},
-		{"path FROM TO", "How one thing depends on another: all paths, and a shortest", "  stemma path model:fraud@1 dataset:transactions@2026-02", []string{"FROM", "TO"},
+		{"path FROM TO", "How one thing depends on another: all that lies between, and the shortest path", "  stemma path model:fraud@1 dataset:transactions@2026-02\n  stemma path model:fraud@1 dataset:transactions --all", []string{"FROM", "TO"},
 			func(v graph.View, args []string, o query.Options) (*query.Answer, error) {
 				return query.Path(v, args[0], args[1], o)
 			}},
@@ -52,6 +55,9 @@ func askCommand(q question) *cobra.Command {
 	limitFlags(c)
 	if q.use == "blast REF" {
 		c.Flags().String("since", "", "of a series: only versions written then or later")
+	}
+	if q.use == "path FROM TO" {
+		c.Flags().Bool("all", false, fmt.Sprintf("every path; --limit bounds their number (default %d, 0: no limit)", defaultPaths))
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
 		w, err := workspace(c)
@@ -120,6 +126,10 @@ func options(c *cobra.Command) (query.Options, error) {
 	var o query.Options
 	o.Depth, _ = c.Flags().GetInt("depth")
 	o.Limit, _ = c.Flags().GetInt("limit")
+	o.Stop = func() bool { return c.Context().Err() != nil }
+	if o.All, _ = c.Flags().GetBool("all"); o.All && !c.Flags().Changed("limit") {
+		o.Limit = defaultPaths
+	}
 	if o.Depth < 0 || o.Limit < 0 {
 		return o, usage("--depth and --limit cannot be negative")
 	}

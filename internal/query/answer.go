@@ -3,6 +3,7 @@
 package query
 
 import (
+	"errors"
 	"fmt"
 	"sort"
 	"strings"
@@ -31,16 +32,25 @@ type Answer struct {
 
 	// Path is the shortest path of a Path question, from end to end.
 	Path []string `json:"path,omitempty"`
+	// Shortest counts the shortest paths, of which Path is the first in the
+	// order of names.
+	Shortest *Shortest `json:"shortest,omitempty"`
+	// Paths are all paths, where the question asks for all: shorter ones
+	// first, then in the order of names.
+	Paths [][]string `json:"paths,omitempty"`
 	// History is the changes of a History question in order of valid time.
 	History []Change `json:"history,omitempty"`
 	// Differences is the outcome of a Diff question.
 	Differences []Difference `json:"differences,omitempty"`
 
 	// Truncated says that a limit cut the answer, and Hidden how many things
-	// it left out.
-	Truncated bool      `json:"truncated"`
-	Hidden    int       `json:"hidden"`
-	Unknown   []Unknown `json:"unknown"`
+	// it left out: things, or paths where the question asks for all paths.
+	Truncated bool `json:"truncated"`
+	Hidden    int  `json:"hidden"`
+	// HiddenAtLeast says that Hidden is only what is known to be left out.
+	HiddenAtLeast bool `json:"hiddenAtLeast,omitempty"`
+
+	Unknown []Unknown `json:"unknown"`
 }
 
 // Question is what was asked, enough to ask it again.
@@ -52,6 +62,7 @@ type Question struct {
 	Kinds     []string `json:"kinds,omitempty"`
 	Relations []string `json:"relations,omitempty"`
 	Limit     int      `json:"limit,omitempty"`
+	All       bool     `json:"all,omitempty"`
 	Valid     string   `json:"valid,omitempty"` // RFC 3339; empty: the whole history
 	Known     uint64   `json:"known"`           // a log size
 	// Other clocks of a Diff of one ref with itself.
@@ -130,7 +141,18 @@ type Options struct {
 	Kinds     []prov.Kind      // of things to give; nil: all
 	Relations prov.RelationSet // to walk; 0: the default of the question
 	Since     prov.Instant     // Blast of a series: versions written then or later
+	All       bool             // Path and Reach: every path, not one of the shortest only
+	// Stop is asked now and then; once it says true the question ends with
+	// ErrStopped. Nil: never.
+	Stop func() bool
 }
+
+// ErrStopped says that a question was ended before its answer was whole. Part
+// of an answer is no answer, so there is none.
+var ErrStopped = errors.New("the question was stopped before its answer was whole; ask again, or for less with --depth, --kind or --relation")
+
+// stopped tells at every 1024th step whether the question is to end.
+func (o *Options) stopped(step int) bool { return step&1023 == 0 && o.Stop != nil && o.Stop() }
 
 // lineage are the relations that closures walk.
 var lineage = prov.Relations(prov.Used, prov.GeneratedBy, prov.GeneratedByStated, prov.DerivedFrom, prov.SameAs,

@@ -85,11 +85,7 @@ func reachable(v graph.View, verb, text string, focus []graph.ID, dir direction,
 			}
 		}
 	} else {
-		for _, t := range prov.RelationTypes() {
-			if mask.Has(t) && t != prov.GeneratedByStated {
-				q.Relations = append(q.Relations, t.String())
-			}
-		}
+		q.Relations = relationNames(mask)
 	}
 	b := newBuilder(v, q, opt)
 	w, beyond := closure(v, focus, dir, mask, opt.Depth)

@@ -9,7 +9,8 @@ import (
 )
 
 // Path answers how one thing depends on another: everything that lies on any
-// path between them, and one of the shortest. Both directions are tried.
+// path between them, the first of the shortest and how many those are; with
+// opt.All every path. Both directions are tried.
 func Path(v graph.View, from, to string, opt Options) (*Answer, error) {
 	a, err := Resolve(v, from, One)
 	if err != nil {
@@ -19,12 +20,15 @@ func Path(v graph.View, from, to string, opt Options) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	q := Question{Verb: "path", Refs: []string{from, to}, Limit: opt.Limit, All: opt.All}
 	mask := opt.Relations
 	if mask == 0 {
 		mask = lineage | prov.Relations(prov.ApprovedBy, prov.OwnedBy, prov.CanAssume, prov.MemberOf)
+	} else {
+		q.Relations = relationNames(mask)
 	}
-	q := Question{Verb: "path", Refs: []string{from, to}, Limit: opt.Limit}
-	w, back := between(v, a, z, mask)
+	start, ends := a, z
+	w, found := between(v, a, z, mask)
 	if len(w) == 0 {
 		if a, err = Resolve(v, from, All); err != nil {
 			return nil, err
@@ -32,40 +36,38 @@ func Path(v graph.View, from, to string, opt Options) (*Answer, error) {
 		if z, err = Resolve(v, to, One); err != nil {
 			return nil, err
 		}
-		w, back = between(v, z, a, mask)
+		start, ends = z, a
+		w, found = between(v, z, a, mask)
+	}
+	if len(w) == 0 {
+		return nil, fmt.Errorf("%w: no path between %s and %s is recorded as of then; stemma why %s shows what it was made from", ErrNotFound, from, to, from)
 	}
 	b := newBuilder(v, q, opt)
-	if len(w) == 0 {
-		return nil, fmt.Errorf("%w: no path between %s and %s is recorded as of then", ErrNotFound, from, to)
-	}
 	for i, id := range w {
-		if opt.Limit > 0 && i >= opt.Limit {
+		if opt.Limit > 0 && i >= opt.Limit && !opt.All {
 			b.answer.Hidden++
 			continue
 		}
 		b.member(id, i)
 	}
 	b.answer.Truncated = b.answer.Hidden > 0
-	for _, id := range slices.Concat(a, z) {
+	for _, id := range slices.Concat(start, ends) {
 		if b.has(id) {
 			b.answer.Focus = append(b.answer.Focus, b.name(id))
 		}
 	}
-	for _, id := range back {
-		if n := b.name(id); len(b.answer.Path) == 0 || b.answer.Path[len(b.answer.Path)-1] != n {
-			b.answer.Path = append(b.answer.Path, n)
-		}
+	if err := b.paths(b.lineageMaze(w, start[0], found, mask)); err != nil {
+		return nil, err
 	}
 	b.connect(mask)
 	return b.finish(), nil
 }
 
 // between gives what lies on any path upwards from a to z, nearest to a
-// first, and one shortest path.
-func between(v graph.View, a, z []graph.ID, mask prov.RelationSet) (all, shortest []graph.ID) {
+// first, and which of z are reached.
+func between(v graph.View, a, z []graph.ID, mask prov.RelationSet) (all, ends []graph.ID) {
 	w, _ := closure(v, a, up, mask, 0)
 	defer w.free()
-	var ends []graph.ID
 	for _, id := range z {
 		if w.has(id) {
 			ends = append(ends, id)
@@ -83,52 +85,7 @@ func between(v graph.View, a, z []graph.ID, mask prov.RelationSet) (all, shortes
 			all = append(all, id)
 		}
 	}
-	return all, shortestPath(v, a, ends, mask)
-}
-
-func shortestPath(v graph.View, a, ends []graph.ID, mask prov.RelationSet) []graph.ID {
-	w := newWalk(v, up, mask)
-	w.flat = true
-	parent := map[step]step{}
-	end := map[graph.ID]bool{}
-	for _, id := range ends {
-		end[id] = true
-	}
-	var cur []step
-	for _, id := range a {
-		w.marks.set(id, inFull)
-		cur = append(cur, step{id, false})
-	}
-	defer func() { // every step is one of cur
-		for _, s := range cur {
-			w.order = append(w.order, s.id)
-		}
-		w.free()
-	}()
-	for i := 0; i < len(cur); i++ {
-		s := cur[i]
-		if end[s.id] {
-			return unwind(parent, s)
-		}
-		n := len(cur)
-		w.expand(s, &cur, &cur)
-		for _, t := range cur[n:] {
-			parent[t] = s
-		}
-	}
-	return nil
-}
-
-func unwind(parent map[step]step, s step) []graph.ID {
-	out := []graph.ID{s.id}
-	for {
-		p, ok := parent[s]
-		if !ok {
-			slices.Reverse(out)
-			return out
-		}
-		out, s = append(out, p.id), p
-	}
+	return all, ends
 }
 
 // Show answers what is recorded of one thing: all its relations, both ways.

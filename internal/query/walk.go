@@ -54,8 +54,6 @@ type walk struct {
 	same   bool              // whether mask has SameAs
 	toPart prov.RelationType // leads to what is reached in part
 	ofPart prov.RelationSet  // mask of what was reached in part
-	// flat says that distances do not matter: cur and next are one list.
-	flat bool
 }
 
 type step struct {
@@ -93,7 +91,7 @@ func (w *walk) free() {
 			w.marks.reset([]graph.ID{s.id})
 		}
 	}
-	w.v, w.flat = graph.View{}, false
+	w.v = graph.View{}
 	w.order, w.at, w.cur, w.next, w.beyond = w.order[:0], w.at[:0], w.cur[:0], w.next[:0], 0
 	walks.Put(w)
 }
@@ -181,7 +179,7 @@ func (w *walk) visit(cur, next *[]step) {
 // as one at this distance.
 func (w *walk) alike(id graph.ID, m uint64, cur *[]step) {
 	if m&inFull != 0 {
-		if w.flat || m&(isListed|isNear) != 0 {
+		if m&(isListed|isNear) != 0 {
 			return
 		}
 		w.marks.set(id, isNear)

@@ -88,13 +88,7 @@ func Text(a *query.Answer) []byte {
 	case a.Question.Verb == "search":
 		t.list()
 	default:
-		if len(a.Path) > 0 {
-			fmt.Fprintf(&b, "one of the shortest paths:\n")
-			for i, p := range a.Path {
-				fmt.Fprintf(&b, "  %s%s\n", map[bool]string{true: "→ "}[i > 0], clean(p))
-			}
-			b.WriteString("all that lies on any path:\n")
-		}
+		t.paths()
 		t.tree(a.Question.Verb == "blast")
 	}
 	for _, u := range a.Unknown {
@@ -105,7 +99,7 @@ func Text(a *query.Answer) []byte {
 		}
 	}
 	if a.Truncated {
-		fmt.Fprintf(&b, "! cut by a limit: %d more are not shown\n", a.Hidden)
+		b.WriteString(cut(a))
 	}
 	members := 0
 	for _, list := range [][]query.Item{a.Entities, a.Activities, a.Identities} {
