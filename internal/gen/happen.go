@@ -92,7 +92,7 @@ func (h *history) dataset() {
 	a := h.activity("transform", h.now)
 	depth := uint8(0)
 	if len(h.datasets.items) > 0 {
-		depth = h.reads(a, h.geometric(0.55, 6), "source")
+		depth = h.reads(a, 1+h.geometric(0.6, 8), "source")
 	}
 	a.Plan = h.code()
 	m := h.version(&h.datasetLine, depth+2)
@@ -174,7 +174,7 @@ func (h *history) deploy(at time.Time, s statement.Subject, prompts []statement.
 		Environment: "env:" + []string{"dev", "staging", "prod", "prod"}[h.r.IntN(4)], Service: h.member("service", h.services),
 		At: statement.NewTime(at), RunsAs: []string{account}, Credentials: []statement.Resource{{Ref: h.credential(account)}}, Prompts: prompts,
 		Identities: []statement.Party{{Ref: h.member("person", h.people), Role: "deployer"}}}
-	for range 1 + h.geometric(0.5, 6) {
+	for range 1 + h.geometric(0.66, 10) {
 		d.Tools = append(d.Tools, statement.Resource{Ref: text(prov.Tool, h.tools.pick(h.r))})
 	}
 	h.say(at, "workload:deployer", d, s)

@@ -40,7 +40,7 @@ func newHistory(o Options) *history {
 	return &history{o: o, r: rand.New(rand.NewPCG(o.Seed, 0x5745)), now: Begin, count: map[string]int{},
 		datasets: pool{reuse: 0.75}, models: pool{reuse: 0.75}, agents: pool{reuse: 0.3}, accounts: pool{reuse: 0.8},
 		tools: pool{reuse: 0.8}, prompts: pool{reuse: 0.5}, codes: pool{reuse: 0.6},
-		datasetLine: line{fresh: 0.25}, modelLine: line{fresh: 0.3}, agentLine: line{fresh: 0.3},
+		datasetLine: line{fresh: 0.15}, modelLine: line{fresh: 0.2}, agentLine: line{fresh: 0.3},
 		promptLine: line{fresh: 0.3}, codeLine: line{fresh: 0.1},
 		people: 8 + o.Entities/5000, teams: 4 + o.Entities/50000, services: 4 + o.Entities/2000, seen: map[string]bool{}}
 }
