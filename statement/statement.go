@@ -67,7 +67,19 @@ func (d DigestSet) Content() prov.Ref {
 	return prov.Ref{}
 }
 
-var hexLen = map[string]int{"sha256": 64, "sha384": 96, "sha512": 128, RefDigest: 64}
+// hexLen tells how many digits an algorithm has that identifies content or a
+// name.
+func hexLen(alg string) int {
+	switch alg {
+	case "sha256", RefDigest:
+		return 64
+	case "sha384":
+		return 96
+	case "sha512":
+		return 128
+	}
+	return 0
+}
 
 func isHex(s string) bool {
 	for i := range len(s) {
@@ -79,19 +91,20 @@ func isHex(s string) bool {
 }
 
 func (d DigestSet) check() error {
-	if len(d) == 0 {
+	good := true
+	for alg, h := range d {
+		good = good && len(h) == hexLen(alg) && isHex(h)
+	}
+	if good {
 		return nil
 	}
-	algs := make([]string, 0, 4)
+	algs := make([]string, 0, len(d))
 	for alg := range d {
 		algs = append(algs, alg)
 	}
 	sort.Strings(algs)
 	for _, alg := range algs {
 		h := d[alg]
-		if len(h) == hexLen[alg] && isHex(h) {
-			continue
-		}
 		switch alg {
 		case "sha256", "sha384", "sha512":
 			if _, err := prov.ParseRef(alg + ":" + h); err != nil {
