@@ -40,6 +40,10 @@ func askCommands() []*cobra.Command {
 			func(v graph.View, args []string, o query.Options) (*query.Answer, error) {
 				return query.Path(v, args[0], args[1], o)
 			}},
+		{"reach IDENTITY [RESOURCE]", "How an identity, agent or service can reach a resource, or all that it can reach", "  stemma reach sa:prod/scorer\n  stemma reach service:fraud-scoring resource:s3://acme/features --at 2026-03-11\n  stemma reach agent:helper@2 --kind resource,tool", nil,
+			func(v graph.View, args []string, o query.Options) (*query.Answer, error) {
+				return query.CanReach(v, args[0], strings.Join(args[1:], ""), o)
+			}},
 		{"history REF", "What happened to it, when, and by whom", "  stemma history service:fraud-scoring\n  stemma history model:fraud", []string{"one REF"}, one(query.History)},
 		{"show REF", "What is recorded of one thing, both ways", "  stemma show model:fraud@1", []string{"one REF"}, one(query.Show)},
 		{"search TEXT", "Which names contain a text", "  stemma search fraud --limit 20", []string{"a text"}, one(query.Search)},
@@ -51,12 +55,20 @@ func askCommands() []*cobra.Command {
 
 func askCommand(q question) *cobra.Command {
 	c := &cobra.Command{Use: q.use, Short: q.short, Example: q.example, Args: exactly(q.args...)}
+	if strings.HasPrefix(q.use, "reach ") {
+		c.Args = func(c *cobra.Command, args []string) error {
+			if len(args) != 1 && len(args) != 2 {
+				return usage("%s takes IDENTITY and, if you ask for one only, RESOURCE; %s --help shows examples", c.CommandPath(), c.CommandPath())
+			}
+			return nil
+		}
+	}
 	clockFlags(c)
 	limitFlags(c)
 	if q.use == "blast REF" {
 		c.Flags().String("since", "", "of a series: only versions written then or later")
 	}
-	if q.use == "path FROM TO" {
+	if strings.HasPrefix(q.use, "path ") || strings.HasPrefix(q.use, "reach ") {
 		c.Flags().Bool("all", false, fmt.Sprintf("every path; --limit bounds their number (default %d, 0: no limit)", defaultPaths))
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {

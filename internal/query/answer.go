@@ -35,6 +35,8 @@ type Answer struct {
 	// Shortest counts the shortest paths, of which Path is the first in the
 	// order of names.
 	Shortest *Shortest `json:"shortest,omitempty"`
+	// Hops are the relations of Path, of a Reach question.
+	Hops []RelationItem `json:"hops,omitempty"`
 	// Paths are all paths, where the question asks for all: shorter ones
 	// first, then in the order of names.
 	Paths [][]string `json:"paths,omitempty"`
@@ -111,6 +113,14 @@ type Item struct {
 	Context    bool              `json:"context,omitempty"`
 	Attributes map[string]string `json:"attributes,omitempty"`
 	Notes      []string          `json:"notes,omitempty"`
+	// Reached is when a Reach question reaches it; absent: always.
+	Reached []Period `json:"reached,omitempty"`
+}
+
+// Period is a period of valid time; null: open on that side.
+type Period struct {
+	From nullTime `json:"from"`
+	To   nullTime `json:"to"`
 }
 
 // RelationItem is one relation of an answer.
@@ -178,6 +188,7 @@ type builder struct {
 	rep     map[graph.ID]graph.ID // of a thing in the answer: the one that stands for it
 	names   map[graph.ID]string
 	rels    map[relKey]RelationItem
+	reached map[string][]Period // by name; of a Reach question
 	opt     Options
 	answer  Answer
 }
@@ -322,13 +333,18 @@ func byDigest(r prov.Ref) bool {
 	return err == nil && d.IsDigest()
 }
 
-func (b *builder) relation(r graph.Relation) {
+func (b *builder) relationItem(r graph.Relation) RelationItem {
 	it := RelationItem{Type: r.Type.String(), From: b.name(r.From), To: b.name(r.To),
 		ValidFrom: nullTime(r.Valid.From.String()), ValidTo: nullTime(r.Valid.To.String()),
 		Entry: r.Entry, Rule: r.Rule, Role: r.Role}
 	if r.Since != r.Entry {
 		it.KnownFrom = r.Since
 	}
+	return it
+}
+
+func (b *builder) relation(r graph.Relation) {
+	it := b.relationItem(r)
 	if it.From == it.To {
 		return // a name and its content, shown as one
 	}
@@ -367,7 +383,7 @@ func (b *builder) finish() *Answer {
 	sort.Strings(order)
 	for _, name := range order {
 		it := items[name]
-		it.Context = it.Distance == nil
+		it.Context, it.Reached = it.Distance == nil, b.reached[name]
 		switch prov.Kind(it.Kind).Class() {
 		case prov.ClassActivity:
 			b.answer.Activities = append(b.answer.Activities, *it)

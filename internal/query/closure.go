@@ -193,6 +193,11 @@ func (b *builder) doubts(dir direction) {
 	if unnamed > 0 {
 		b.unknown("", "%s: no entry says which identity was responsible", count(unnamed, "activity", "activities"))
 	}
+	b.problems()
+}
+
+// problems says which entries the answer could not use.
+func (b *builder) problems() {
 	if ps := b.v.Problems(); len(ps) > 0 {
 		b.unknown("", "%s could not be used; the first is entry %d: %s", count(len(ps), "entry of the log", "entries of the log"), ps[0].Entry, ps[0].Reason)
 	}

@@ -56,7 +56,7 @@ func Path(v graph.View, from, to string, opt Options) (*Answer, error) {
 			b.answer.Focus = append(b.answer.Focus, b.name(id))
 		}
 	}
-	if err := b.paths(b.lineageMaze(w, start[0], found, mask)); err != nil {
+	if _, err := b.paths(b.lineageMaze(w, start[0], found, mask)); err != nil {
 		return nil, err
 	}
 	b.connect(mask)

@@ -89,18 +89,18 @@ func (h *hopper) places() []place {
 
 // paths puts the shortest path, the number of its like and, where the question
 // asks for them, all paths into the answer.
-func (b *builder) paths(m maze) error {
+func (b *builder) paths(m maze) (*ways, error) {
 	w, err := m.find(&b.opt)
 	if err != nil || w.toEnd[0] < 0 {
-		return err
+		return w, err
 	}
 	s := w.shortest()
 	b.answer.Shortest = &s
 	b.answer.Path = b.named(w, w.first())
 	if !b.opt.All {
-		return nil
+		return w, nil
 	}
-	return b.allPaths(w)
+	return w, b.allPaths(w)
 }
 
 func (b *builder) named(w *ways, path []int32) []string {

@@ -26,7 +26,11 @@ func (t *texter) paths() {
 			fmt.Fprintf(t.b, "the shortest path (%s):\n", length)
 		}
 	}
+	t.hops()
 	for i, p := range t.a.Path {
+		if len(t.a.Hops) > 0 {
+			break
+		}
 		fmt.Fprintf(t.b, "  %s%s\n", map[bool]string{true: "→ "}[i > 0], clean(p))
 	}
 	if len(t.a.Paths) > 0 {
@@ -55,4 +59,67 @@ func cut(a *query.Answer) string {
 		return fmt.Sprintf("! cut by a limit: %d or more %sare not shown\n", a.Hidden, what)
 	}
 	return fmt.Sprintf("! cut by a limit: %d more %sare not shown\n", a.Hidden, what)
+}
+
+// hops prints the path with the relation and entry of each step.
+func (t *texter) hops() {
+	if len(t.a.Hops) == 0 {
+		return
+	}
+	at := t.a.Path[0]
+	fmt.Fprintf(t.b, "  %s\n", clean(at))
+	for _, r := range t.a.Hops {
+		arrow, to := r.Type+" →", r.To
+		if r.To == at {
+			arrow, to = "← "+r.Type, r.From
+		}
+		if r.Role != "" {
+			arrow += " (" + clean(r.Role) + ")"
+		}
+		fmt.Fprintf(t.b, "  %s %s  entry %d%s\n", arrow, clean(to), r.Entry, within(query.Period{From: r.ValidFrom, To: r.ValidTo}))
+		at = to
+	}
+}
+
+func within(p query.Period) string {
+	if p.From == "" && p.To == "" {
+		return ""
+	}
+	return " · " + period(p)
+}
+
+func period(p query.Period) string {
+	switch {
+	case p.To == "":
+		return "from " + string(p.From)
+	case p.From == "":
+		return "until " + string(p.To)
+	}
+	return "from " + string(p.From) + " until " + string(p.To)
+}
+
+func periods(ps []query.Period) string {
+	var s []string
+	for _, p := range ps {
+		s = append(s, period(p))
+	}
+	return strings.Join(s, ", ")
+}
+
+// acting gives the relations by which rights are followed: an agent or service
+// leads to the deployments that act for it.
+func acting(in, out []query.RelationItem) []query.RelationItem {
+	var rels []query.RelationItem
+	deployed := func(r query.RelationItem) bool { return r.Type == "Deployed" || r.Type == "DeployedTo" }
+	for _, r := range in {
+		if deployed(r) {
+			rels = append(rels, r)
+		}
+	}
+	for _, r := range out {
+		if !deployed(r) {
+			rels = append(rels, r)
+		}
+	}
+	return rels
 }

@@ -183,6 +183,8 @@ func (t *texter) tree(down bool) {
 		rels := t.out[n.ref]
 		if down && !t.items[n.ref].Context {
 			rels = append(append([]query.RelationItem{}, t.in[n.ref]...), contextOnly(t, rels)...)
+		} else if t.a.Question.Verb == "reach" {
+			rels = acting(t.in[n.ref], rels)
 		}
 		for i := len(rels) - 1; i >= 0; i-- {
 			next := rels[i].To
@@ -275,6 +277,9 @@ func (t *texter) about(it query.Item, r query.RelationItem) string {
 	}
 	if r.Type == "DeployedTo" && r.ValidTo != "" {
 		s = append(s, "until "+string(r.ValidTo))
+	}
+	if len(it.Reached) > 0 {
+		s = append(s, "reached "+periods(it.Reached))
 	}
 	if len(it.Entries) > 0 {
 		s = append(s, "entry "+numbers(it.Entries))
