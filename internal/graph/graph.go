@@ -112,6 +112,10 @@ type Graph struct {
 	retracted []retraction
 	slots     []slot
 	slotKeys  map[string]uint32 // word -> slot; rebuilt on load
+
+	// cold reads what only Fold needs of the snapshot that the graph came from;
+	// nil when that is done, or there was none.
+	cold func() error
 }
 
 // mark is where each slice stood when an entry began: what a retraction
