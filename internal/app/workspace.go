@@ -177,29 +177,42 @@ func (w *Workspace) Record(ctx context.Context, by prov.Ref, envelopes ...[]byte
 		items[i], parsed[i] = evlog.Item{RecordedBy: by.String(), Envelope: e}, p
 	}
 	out, err := w.Log.Append(ctx, items)
-	if err != nil {
-		return out, err
+	if err == nil {
+		w.follow(ctx, out, parsed)
 	}
-	return out, w.follow(out, parsed)
+	return out, err
 }
 
 // follow folds what was just appended into the graph in memory, if there is
-// one and it stands where the entries begin. Else [Workspace.Graph] reads them
-// out of the log: the graph is the same either way.
-func (w *Workspace) follow(out []evlog.Appended, parsed []statement.Parsed) error {
+// one. Entries of others that stand before it are read out of the log. If that
+// fails the graph stays behind, and [Workspace.Graph] says why: the entries
+// are in the log all the same.
+func (w *Workspace) follow(ctx context.Context, out []evlog.Appended, parsed []statement.Parsed) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.graph == nil {
-		return nil
+		return
 	}
 	for i, a := range out {
-		if a.Duplicate {
+		if a.Duplicate || a.Index < w.graph.Size() { // folded with those of another call
 			continue
 		}
-		if a.Index != w.graph.Size() {
-			return nil
+		if w.catchUp(ctx, a.Index) != nil || w.graph.FoldParsed(a.Index, a.RecordedAt, parsed[i]) != nil {
+			return
 		}
-		if err := w.graph.FoldParsed(a.Index, a.RecordedAt, parsed[i]); err != nil {
+	}
+}
+
+// catchUp folds the entries of the log up to size.
+func (w *Workspace) catchUp(ctx context.Context, size uint64) error {
+	if w.graph.Size() >= size {
+		return nil
+	}
+	for e, err := range w.Log.Entries(ctx, w.graph.Size(), size) {
+		if err != nil {
+			return err
+		}
+		if err := w.graph.Fold(e.Index, e.Content); err != nil {
 			return err
 		}
 	}
@@ -273,13 +286,8 @@ func (w *Workspace) Graph(ctx context.Context) (*graph.Graph, evlog.Head, error)
 	if w.graph == nil {
 		w.graph = w.load(ctx, h)
 	}
-	for e, err := range w.Log.Entries(ctx, w.graph.Size(), uint64(h.Size)) {
-		if err != nil {
-			return nil, h, err
-		}
-		if err := w.graph.Fold(e.Index, e.Content); err != nil {
-			return nil, h, err
-		}
+	if err := w.catchUp(ctx, uint64(h.Size)); err != nil {
+		return nil, h, err
 	}
 	if w.graph.Size() >= w.loaded+snapshotKeep {
 		w.save(ctx)
