@@ -192,7 +192,7 @@ func parsePlain(payload []byte) (*Statement, bool) {
 	if p.other {
 		return nil, false
 	}
-	s.Raw = jsontext.Value(bytes.Clone(payload[from:p.i]))
+	s.Raw = jsontext.Value(payload[from:p.i:p.i])
 	p.want('}')
 	return s, !p.other && p.i == len(payload)
 }

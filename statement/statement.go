@@ -227,7 +227,7 @@ type Statement struct {
 	Subjects      []Subject
 	PredicateType string
 	Predicate     Predicate      // nil when PredicateType is not understood
-	Raw           jsontext.Value // the predicate's bytes as received
+	Raw           jsontext.Value // the predicate's bytes as received; may be part of the payload's
 }
 
 type statementJSON struct {

@@ -184,29 +184,29 @@ func (w *Workspace) Record(ctx context.Context, by prov.Ref, envelopes ...[]byte
 		items[i], parsed[i] = evlog.Item{RecordedBy: by.String(), Envelope: e}, p
 	}
 	out, err := w.Log.Append(ctx, items)
-	if err != nil {
-		return out, err
+	if err == nil {
+		w.follow(ctx, out, parsed)
 	}
-	w.follow(out, parsed)
-	return out, nil
+	return out, err
 }
 
 // follow folds what was just appended into the graph in memory, if there is
-// one and it stands where the entries begin. Else, or when that fails,
-// [Workspace.Graph] reads them out of the log: the graph is the same either
-// way, and the entries are recorded whatever becomes of it.
-func (w *Workspace) follow(out []evlog.Appended, parsed []statement.Parsed) {
+// one. Entries of others that stand before it are read out of the log. If that
+// fails the graph is given up, and [Workspace.Graph] folds anew and says why:
+// the entries are in the log all the same.
+func (w *Workspace) follow(ctx context.Context, out []evlog.Appended, parsed []statement.Parsed) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.graph == nil {
+		return
+	}
 	for i, a := range out {
-		if a.Duplicate {
+		if a.Duplicate || a.Index < w.graph.Size() { // folded with those of another call
 			continue
 		}
-		if w.graph == nil || a.Index != w.graph.Size() {
-			return
-		}
-		if w.graph.FoldParsed(a.Index, a.RecordedAt, parsed[i]) != nil {
+		if w.fold(ctx, a.Index) != nil || w.graph.FoldParsed(a.Index, a.RecordedAt, parsed[i]) != nil {
 			w.graph, w.loaded = nil, 0
+			return
 		}
 	}
 }
@@ -295,6 +295,9 @@ func (w *Workspace) Graph(ctx context.Context) (*graph.Graph, evlog.Head, error)
 // fold takes the entries up to size into the graph.
 func (w *Workspace) fold(ctx context.Context, size uint64) error {
 	from := w.graph.Size()
+	if from >= size {
+		return nil
+	}
 	for e, err := range w.Log.Entries(ctx, from, size) {
 		if err != nil {
 			return err
