@@ -55,6 +55,7 @@ type thing struct {
 
 const (
 	flagDigest = 1 << iota // the thing is content, named by digest
+	flagPlaced             // the version stands in its group
 )
 
 type span struct {
