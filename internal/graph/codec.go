@@ -27,7 +27,7 @@ import (
 //
 // The sections that only Fold needs come last. They are neither checked nor
 // looked at before the first entry is folded into a graph that was read.
-const codecVersion = 3
+const codecVersion = 4
 
 var magic = [8]byte{'s', 't', 'e', 'm', 'g', 'r', 'f', codecVersion}
 
@@ -109,7 +109,7 @@ func (g *Graph) sections(f *flat) (hot, cold []section) {
 		sectionOf(&g.attrs), sectionOf(&g.ments), sectionOf(&g.recorded), sectionOf(&g.marks), sectionOf(&g.problems),
 		sectionOf(&g.retracted), sectionOf(&b.acts), sectionOf(&b.claims), sectionOf(&b.writes),
 		sectionOf(&f.wordText), sectionOf(&f.wordEnd)}
-	cold = []section{sectionOf(&g.digests), sectionOf(&g.seen), sectionOf(&b.asserts), sectionOf(&b.joins),
+	cold = []section{sectionOf(&g.digests), sectionOf(&g.seen), sectionOf(&b.asserts), sectionOf(&b.joins), sectionOf(&g.fills),
 		sectionOf(&f.members), sectionOf(&f.memberEnd), sectionOf(&f.versions), sectionOf(&f.versionEnd),
 		sectionOf(&f.reads), sectionOf(&f.readEnd), sectionOf(&f.slotText), sectionOf(&f.slotEnd),
 		sectionOf(&f.items), sectionOf(&f.itemEnd), sectionOf(&f.itemRels), sectionOf(&f.itemStop)}

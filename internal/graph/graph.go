@@ -112,6 +112,7 @@ type Graph struct {
 	problems  []problem
 	retracted []retraction
 	slots     []slot
+	fills     []fill
 	slotKeys  map[string]uint32 // word -> slot; rebuilt on load
 
 	// cold reads what only Fold needs of the snapshot that the graph came from;

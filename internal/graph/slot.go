@@ -40,6 +40,7 @@ func (g *Graph) fillSlot(key string, it slotItem, k uint32) {
 	for _, r := range it.rels {
 		g.rels[r].assert = slotRel
 	}
+	g.fills = append(g.fills, fill{it.entry, p})
 	s := &g.slots[p]
 	i := sort.Search(len(s.items), func(i int) bool { return g.itemLess(it, s.items[i]) })
 	s.items = slices.Insert(s.items, i, it)
@@ -82,22 +83,30 @@ func (g *Graph) dateItem(s *slot, i int, k uint32) {
 	}
 }
 
+// fill says that an entry put an item into a slot. Fills are in the order of
+// their entries.
+type fill struct{ entry, slot uint32 }
+
 // emptySlots takes out what entry e put into slots.
 func (g *Graph) emptySlots(e, k uint32) {
-	for p := range g.slots {
-		s := &g.slots[p]
-		for i := 0; i < len(s.items); {
-			if s.items[i].entry != e {
-				i++
-				continue
-			}
-			for _, r := range s.items[i].rels {
-				g.closeRel(r, k)
-			}
-			s.items = slices.Delete(s.items, i, i+1)
-			if i > 0 {
-				g.dateItem(s, i-1, k)
-			}
+	i := sort.Search(len(g.fills), func(i int) bool { return g.fills[i].entry >= e })
+	for ; i < len(g.fills) && g.fills[i].entry == e; i++ {
+		g.emptySlot(&g.slots[g.fills[i].slot], e, k)
+	}
+}
+
+func (g *Graph) emptySlot(s *slot, e, k uint32) {
+	for i := 0; i < len(s.items); {
+		if s.items[i].entry != e {
+			i++
+			continue
+		}
+		for _, r := range s.items[i].rels {
+			g.closeRel(r, k)
+		}
+		s.items = slices.Delete(s.items, i, i+1)
+		if i > 0 {
+			g.dateItem(s, i-1, k)
 		}
 	}
 }
