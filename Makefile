@@ -2,7 +2,7 @@
 GO ?= go
 export CGO_ENABLED ?= 0
 
-.PHONY: demo test build bench lint
+.PHONY: demo test build bench bench-large lint
 
 demo:
 	@$(GO) run ./cmd/stemma demo
@@ -19,5 +19,11 @@ test: lint
 	@scripts/need ssh-keygen openssh-client
 	$(GO) test ./...
 
+# Sizes: STEMMA_BENCH_THINGS. PostgreSQL is measured too where it is installed.
 bench:
-	$(GO) test -run '^$$' -bench . -benchtime 1s ./internal/bench
+	@scripts/need psql postgresql
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./internal/bench
+
+bench-large:
+	@scripts/need psql postgresql
+	STEMMA_BENCH_THINGS=10000000 $(GO) test -run '^$$' -bench 'Graph|Closure$$|Restart' -benchtime 1x -timeout 240m ./internal/bench

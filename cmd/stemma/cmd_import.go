@@ -65,6 +65,9 @@ func runImport(c *cobra.Command, im importer.Importer, files []string) error {
 		return err
 	}
 	defer x.w.Close()
+	if _, _, err := x.w.Graph(c.Context()); err != nil { // so that each statement is folded as it is recorded, out of one reading
+		return err
+	}
 	i := &importing{writing: x, c: c, im: im, refused: map[string]int{}, progress: newProgress(c.ErrOrStderr(), files)}
 	for _, name := range files {
 		if err = i.file(name); err != nil {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -36,6 +37,7 @@ type Workspace struct {
 	Trust *statement.Trust
 
 	now    func() time.Time
+	mu     sync.Mutex // guards graph and loaded
 	graph  *graph.Graph
 	loaded uint64 // size of the snapshot file
 }
@@ -152,27 +154,56 @@ func (w *Workspace) AddTrust(k statement.TrustedKey) error {
 }
 
 // Record verifies envelopes against the trust list and appends them. One that
-// is not verified refuses all.
+// is not verified refuses all. Each is read once, for its signature and for
+// the graph in memory, if there is one.
 func (w *Workspace) Record(ctx context.Context, by prov.Ref, envelopes ...[]byte) ([]evlog.Appended, error) {
 	now := time.Now()
 	if w.now != nil {
 		now = w.now()
 	}
 	items := make([]evlog.Item, len(envelopes))
+	parsed := make([]statement.Parsed, len(envelopes))
 	for i, e := range envelopes {
-		v, err := statement.Verify(e, w.Trust, now)
-		if err != nil {
-			return nil, err
+		p := statement.Read(e)
+		if p.Envelope == nil {
+			return nil, p.Err
 		}
-		if !v.Verified() {
+		if v := p.Envelope.Verify(w.Trust, now); !v.Verified() {
 			return nil, fmt.Errorf("%w: %s", ErrUntrusted, reasons(v))
 		}
-		if _, err := statement.Parse(v.Payload); err != nil {
-			return nil, err
+		if p.Err != nil {
+			return nil, p.Err
 		}
-		items[i] = evlog.Item{RecordedBy: by.String(), Envelope: e}
+		items[i], parsed[i] = evlog.Item{RecordedBy: by.String(), Envelope: e}, p
 	}
-	return w.Log.Append(ctx, items)
+	out, err := w.Log.Append(ctx, items)
+	if err != nil {
+		return out, err
+	}
+	return out, w.follow(out, parsed)
+}
+
+// follow folds what was just appended into the graph in memory, if there is
+// one and it stands where the entries begin. Else [Workspace.Graph] reads them
+// out of the log: the graph is the same either way.
+func (w *Workspace) follow(out []evlog.Appended, parsed []statement.Parsed) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.graph == nil {
+		return nil
+	}
+	for i, a := range out {
+		if a.Duplicate {
+			continue
+		}
+		if a.Index != w.graph.Size() {
+			return nil
+		}
+		if err := w.graph.FoldParsed(a.Index, a.RecordedAt, parsed[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func reasons(v statement.Verification) string {
@@ -218,13 +249,27 @@ func Envelope(ctx context.Context, k keys.Key, subjects []statement.Subject, p s
 // snapshot file is written again.
 const snapshotKeep = 500
 
+// Folded tells how many entries the graph in memory holds; 0 when there is
+// none.
+func (w *Workspace) Folded() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.graph == nil {
+		return 0
+	}
+	return w.graph.Size()
+}
+
 // Graph gives the graph of the whole log: out of the snapshot file where it is
-// good, and folded from there.
+// good, and folded from there. What is recorded later is folded into it too,
+// so it must not be read while another goroutine records.
 func (w *Workspace) Graph(ctx context.Context) (*graph.Graph, evlog.Head, error) {
 	h, err := w.Log.Head(ctx)
 	if err != nil {
 		return nil, h, err
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.graph == nil {
 		w.graph = w.load(ctx, h)
 	}

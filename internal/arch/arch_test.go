@@ -21,7 +21,7 @@ const module = "github.com/stemma-lineage/stemma/"
 var layers = [][]string{
 	{"prov", "internal/durable"},
 	{"statement"},
-	{"internal/evlog", "internal/graph", "internal/keys", "internal/importer", "internal/importer/rawjson"},
+	{"internal/evlog", "internal/gen", "internal/graph", "internal/keys", "internal/importer", "internal/importer/rawjson"},
 	{"internal/query", "internal/importer/openlineage"},
 	{"internal/report"},
 	{"bundle"},

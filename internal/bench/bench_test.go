@@ -87,32 +87,6 @@ func record(b *testing.B, w *app.Workspace, k keys.Key, envs [][]byte) {
 	}
 }
 
-// BenchmarkIngest records signed statements durably and folds them, against
-// the bare verification of their signatures in the same run.
-func BenchmarkIngest(b *testing.B) {
-	const n = 5000
-	envs, k := envelopes(b, n)
-	pub := k.Private.Public().(ed25519.PublicKey)
-	for b.Loop() {
-		start := time.Now()
-		for _, e := range envs {
-			env, err := statement.ParseEnvelope(e)
-			if err != nil || !ed25519.Verify(pub, env.PAE(), env.Signatures[0].Sig) {
-				b.Fatal("not verified")
-			}
-		}
-		limit := time.Since(start)
-		w := workspace(b, b.TempDir(), k)
-		start = time.Now()
-		record(b, w, k, envs)
-		took := time.Since(start)
-		w.Close()
-		b.ReportMetric(n/limit.Seconds(), "verify-limit/s")
-		b.ReportMetric(n/took.Seconds(), "ingest/s")
-		b.ReportMetric(limit.Seconds()/took.Seconds(), "of-limit")
-	}
-}
-
 // BenchmarkFold refolds a log in memory.
 func BenchmarkFold(b *testing.B) {
 	envs, _ := envelopes(b, 20000)
@@ -149,53 +123,24 @@ func fold(b *testing.B, contents [][]byte) *graph.Graph {
 	return g
 }
 
-// BenchmarkClosure walks down from the first model, both clocks on, against a
-// bare breadth-first search over plain rows of the same relations.
-func BenchmarkClosure(b *testing.B) {
+// BenchmarkReaches asks of random things whether the first model is behind
+// them.
+func BenchmarkReaches(b *testing.B) {
 	envs, _ := envelopes(b, 50000)
 	g := fold(b, contentsOf(b, envs))
-	v := g.At(prov.AsOf{Valid: prov.At(begin.Add(1000 * time.Hour)), Known: g.Size()})
+	g.Compact()
+	v := g.At(prov.Now)
 	ids, err := query.Resolve(v, "model:m0@1", query.One)
 	if err != nil {
 		b.Fatal(err)
 	}
-	rows := make([][]graph.ID, v.Len())
-	for id := graph.ID(1); int(id) < v.Len(); id++ {
-		for r := range v.In(id) {
-			if t := r.Type(); t == prov.Used || t == prov.GeneratedBy {
-				rows[id] = append(rows[id], r.From())
-			}
-		}
-	}
+	r, yes := mrand.New(mrand.NewPCG(1, 2)), 0
 	for b.Loop() {
-		start := time.Now()
-		bare := bareSearch(rows, ids[0])
-		limit := time.Since(start)
-		start = time.Now()
-		got := query.Reach(v, ids, query.Down)
-		took := time.Since(start)
-		if got != bare {
-			b.Fatalf("the engine reaches %d things, the bare search %d", got, bare)
-		}
-		b.ReportMetric(float64(got), "things")
-		b.ReportMetric(float64(took.Microseconds())/1000, "ms")
-		b.ReportMetric(took.Seconds()/limit.Seconds(), "times-bare")
-	}
-}
-
-func bareSearch(rows [][]graph.ID, from graph.ID) int {
-	seen := make([]uint64, len(rows)/64+1)
-	seen[from/64] |= 1 << (from % 64)
-	queue := []graph.ID{from}
-	for i := 0; i < len(queue); i++ {
-		for _, id := range rows[queue[i]] {
-			if seen[id/64]>>(id%64)&1 == 0 {
-				seen[id/64] |= 1 << (id % 64)
-				queue = append(queue, id)
-			}
+		if query.Reaches(v, ids[0], graph.ID(1+r.IntN(v.Len()-1))) {
+			yes++
 		}
 	}
-	return len(queue)
+	b.ReportMetric(float64(yes)/float64(b.N), "yes")
 }
 
 // BenchmarkWhyCold runs the program itself on a log of 100,000 entries: start,

@@ -30,8 +30,9 @@ type Item struct {
 
 // Appended says where an envelope stands.
 type Appended struct {
-	Index     uint64
-	Duplicate bool // it stood there before
+	Index      uint64
+	Duplicate  bool      // it stood there before
+	RecordedAt time.Time // the entry's own; zero for a duplicate
 }
 
 // Append puts envelopes into the log and returns after they are durable,
@@ -163,7 +164,7 @@ func (a *appender) add(ctx context.Context, items []Item) ([]Appended, error) {
 			return nil, err
 		}
 		if dup {
-			out[i] = Appended{index, true}
+			out[i] = Appended{Index: index, Duplicate: true}
 			continue
 		}
 		now := a.l.now().UTC()
@@ -175,7 +176,7 @@ func (a *appender) add(ctx context.Context, items []Item) ([]Appended, error) {
 		if err != nil {
 			return nil, err
 		}
-		out[i] = Appended{Index: uint64(a.size)}
+		out[i] = Appended{Index: uint64(a.size), RecordedAt: now}
 		a.l.ids.add(id, uint64(a.size))
 		a.pending, a.ids = append(a.pending, content), append(a.ids, id)
 		if err := a.leaf(ctx, a.size, tlog.RecordHash(statement.Leaf(content))); err != nil {

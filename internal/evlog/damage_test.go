@@ -118,7 +118,7 @@ func TestFullDiskTakesNothing(t *testing.T) {
 		t.Errorf("%d entries, want 10", n)
 	}
 	sqlExec(t, l.db, "PRAGMA max_page_count=1000000")
-	if got := mustAppend(t, l, items("b", 0, 5000)); got[0] != (Appended{10, false}) {
+	if got := mustAppend(t, l, items("b", 0, 5000)); got[0] != (Appended{Index: 10, Duplicate: false}) {
 		t.Errorf("after there is room: %+v", got[0])
 	}
 	clean(t, l)

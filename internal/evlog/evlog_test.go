@@ -119,11 +119,28 @@ func open(t testing.TB, dir string, o Options) *Log {
 	return l
 }
 
+// mustAppend appends, holds the times of the outcome against the log, and
+// leaves them out, so that outcomes can be compared.
 func mustAppend(t testing.TB, l *Log, list []Item) []Appended {
 	t.Helper()
 	out, err := l.Append(t.Context(), list)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for i, a := range out {
+		if a.RecordedAt.IsZero() != a.Duplicate {
+			t.Fatalf("item %d: %+v has a time, or has none", i, a)
+		}
+		if !a.Duplicate && (i == 0 || i == len(out)-1) {
+			b, err := l.Entry(t.Context(), a.Index)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e, err := statement.ParseEntry(b); err != nil || !e.RecordedAt.Equal(a.RecordedAt) {
+				t.Fatalf("item %d: the entry was recorded at %s (%v), the outcome says %s", i, e.RecordedAt, err, a.RecordedAt)
+			}
+		}
+		out[i].RecordedAt = time.Time{}
 	}
 	return out
 }
@@ -272,11 +289,11 @@ func TestRetryGetsTheFirstIndex(t *testing.T) {
 			}
 		}
 	}
-	check("within a call", got, Appended{0, false}, Appended{1, false}, Appended{2, false}, Appended{1, true})
-	check("across calls", mustAppend(t, l, append(items("b", 0, 1), list...)), Appended{3, false}, Appended{0, true}, Appended{1, true}, Appended{2, true})
+	check("within a call", got, Appended{Index: 0, Duplicate: false}, Appended{Index: 1, Duplicate: false}, Appended{Index: 2, Duplicate: false}, Appended{Index: 1, Duplicate: true})
+	check("across calls", mustAppend(t, l, append(items("b", 0, 1), list...)), Appended{Index: 3, Duplicate: false}, Appended{Index: 0, Duplicate: true}, Appended{Index: 1, Duplicate: true}, Appended{Index: 2, Duplicate: true})
 	other := open(t, dir, k.opts)
-	check("after reopening", mustAppend(t, other, append(items("c", 0, 1), list...)), Appended{4, false}, Appended{0, true}, Appended{1, true}, Appended{2, true})
-	check("of another's", mustAppend(t, l, items("c", 0, 1)), Appended{4, true})
+	check("after reopening", mustAppend(t, other, append(items("c", 0, 1), list...)), Appended{Index: 4, Duplicate: false}, Appended{Index: 0, Duplicate: true}, Appended{Index: 1, Duplicate: true}, Appended{Index: 2, Duplicate: true})
+	check("of another's", mustAppend(t, l, items("c", 0, 1)), Appended{Index: 4, Duplicate: true})
 	if n := head(t, l).Size; n != 5 {
 		t.Errorf("the log holds %d entries, want 5", n)
 	}
@@ -292,7 +309,7 @@ func TestRefusedItemLeavesNothingBehind(t *testing.T) {
 	if n := head(t, l).Size; n != 0 {
 		t.Fatalf("%d entries of the refused call stand in the log", n)
 	}
-	if got := mustAppend(t, l, list); got[0].Duplicate || got[1] != (Appended{1, false}) {
+	if got := mustAppend(t, l, list); got[0].Duplicate || got[1] != (Appended{Index: 1, Duplicate: false}) {
 		t.Errorf("the retry got %+v, want new entries 0 and 1", got)
 	}
 	clean(t, l)

@@ -284,6 +284,7 @@ func (g *Graph) dropAssert(p, k uint32) {
 func (g *Graph) closeRel(p, k uint32) {
 	if p != 0 && g.rels[p].kt == openKnown {
 		g.rels[p].kt = k
+		g.except(p)
 	}
 }
 

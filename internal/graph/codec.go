@@ -21,7 +21,7 @@ import (
 // It is derived from the log and never needed: one that is damaged, of another
 // version, or written by a machine that lays structs out differently is
 // refused, and the log is folded again.
-const codecVersion = 1
+const codecVersion = 2
 
 var magic = [8]byte{'s', 't', 'e', 'm', 'g', 'r', 'f', codecVersion}
 
@@ -32,12 +32,21 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Encode gives the snapshot file of the graph.
 func (g *Graph) Encode() []byte {
+	g.Compact()
 	w := &writer{b: make([]byte, 16, 1<<20)}
 	copy(w.b, magic[:])
 	put(w, g.arena)
 	put(w, g.things)
 	put(w, g.table)
 	put(w, g.rels)
+	put(w, []uint64{uint64(g.rows.base)})
+	put(w, g.rows.outStart)
+	put(w, g.rows.out.word)
+	put(w, g.rows.out.rel)
+	put(w, g.rows.inStart)
+	put(w, g.rows.in.word)
+	put(w, g.rows.in.rel)
+	put(w, g.alike)
 	put(w, g.attrs)
 	put(w, g.ments)
 	put(w, g.recorded)
@@ -89,6 +98,14 @@ func Decode(b []byte) (*Graph, error) {
 	get(r, &g.things)
 	get(r, &g.table)
 	get(r, &g.rels)
+	g.rows.base = uint32(r.numbers(1)[0])
+	get(r, &g.rows.outStart)
+	get(r, &g.rows.out.word)
+	get(r, &g.rows.out.rel)
+	get(r, &g.rows.inStart)
+	get(r, &g.rows.in.word)
+	get(r, &g.rows.in.rel)
+	get(r, (*[]uint64)(&g.alike))
 	get(r, &g.attrs)
 	get(r, &g.ments)
 	get(r, &g.recorded)
@@ -126,7 +143,7 @@ func Decode(b []byte) (*Graph, error) {
 		g.slotKeys[g.slots[i].key] = uint32(i)
 	}
 	delete(g.slotKeys, "")
-	if r.bad || len(r.b) != 0 || len(g.things) == 0 || len(g.rels) == 0 {
+	if r.bad || len(r.b) != 0 || len(g.things) == 0 || len(g.rels) == 0 || g.rows.base != uint32(len(g.rels)) || len(g.rows.outStart) != len(g.things)+1 || len(g.rows.inStart) != len(g.things)+1 {
 		return nil, fmt.Errorf("%w: its sections do not fit", ErrSnapshot)
 	}
 	return g, nil

@@ -3,6 +3,7 @@ package graph
 import (
 	"encoding/hex"
 	"fmt"
+	"time"
 
 	"github.com/stemma-lineage/stemma/prov"
 	"github.com/stemma-lineage/stemma/statement"
@@ -38,40 +39,35 @@ const emptySHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b785
 // cannot be understood changes nothing but is kept as a problem; an entry
 // whose bytes are not an entry at all is an error, and so is a gap.
 func (g *Graph) Fold(index uint64, content []byte) error {
+	e, err := statement.ParseEntry(content)
+	if err != nil && index == g.Size() {
+		return fmt.Errorf("folding entry %d: %w", index, err)
+	}
+	return g.FoldParsed(index, e.RecordedAt, statement.Read(e.Envelope))
+}
+
+// FoldParsed takes in an entry whose envelope was read already, as Fold takes
+// in its bytes: the graph is the same.
+func (g *Graph) FoldParsed(index uint64, recordedAt time.Time, p statement.Parsed) error {
 	if index != g.Size() {
 		return fmt.Errorf("folding entry %d: the graph holds %d entries; fold them in order", index, g.Size())
 	}
-	e, err := statement.ParseEntry(content)
-	if err != nil {
-		return fmt.Errorf("folding entry %d: %w", index, err)
-	}
 	k := uint32(index)
-	at := prov.At(e.RecordedAt)
+	at := prov.At(recordedAt)
 	b := &g.binding
 	g.marks = append(g.marks, mark{uint32(len(g.rels)), uint32(len(g.attrs)), uint32(len(b.asserts)),
 		uint32(len(b.claims)), uint32(len(b.writes)), uint32(len(b.joins))})
 	g.recorded = append(g.recorded, at)
-	digest := statement.EnvelopeDigest(e.Envelope)
-	if g.duplicate(digest, k) {
+	if g.duplicate(p.Digest, k) {
 		g.problem(k, "the same envelope stands earlier in the log; this copy counts for nothing")
 		return nil
 	}
-	env, err := statement.ParseEnvelope(e.Envelope)
-	if err != nil {
-		g.problem(k, err.Error())
+	if p.Err != nil {
+		g.problem(k, p.Err.Error())
 		return nil
 	}
-	if env.PayloadType != statement.PayloadType {
-		g.problem(k, fmt.Sprintf("payload type %q is not understood; the entry is kept and says nothing here", env.PayloadType))
-		return nil
-	}
-	s, err := statement.Parse(env.Payload)
-	if err != nil {
-		g.problem(k, err.Error())
-		return nil
-	}
-	f := folder{g: g, k: k, at: at, id: hex.EncodeToString(digest[:8]), subjects: s.Subjects}
-	f.statement(s)
+	f := folder{g: g, k: k, at: at, id: hex.EncodeToString(p.Digest[:8]), subjects: p.Statement.Subjects}
+	f.statement(p.Statement)
 	return nil
 }
 

@@ -97,6 +97,8 @@ type Graph struct {
 	things  []thing
 	table   []uint32 // open addressing over keys, holds ID
 	rels    []rel
+	rows    rows   // derived from rels; see rows.go
+	alike   bitset // things that have, or had, a SameAs
 	attrs   []attr
 	ments   []mention
 	words   words
@@ -234,6 +236,12 @@ func (g *Graph) newRel(r rel) uint32 {
 	r.nextOut, r.nextIn = g.things[r.from].out, g.things[r.to].in
 	g.things[r.from].out, g.things[r.to].in = p, p
 	g.rels = append(g.rels, r)
+	g.rows.fresh.add(r.from)
+	g.rows.fresh.add(r.to)
+	if r.typ == prov.SameAs {
+		g.alike.add(r.from)
+		g.alike.add(r.to)
+	}
 	return p
 }
 

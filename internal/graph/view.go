@@ -11,14 +11,27 @@ import (
 // View answers as of one log size and one valid time. It is a value; the
 // graph must not be folded into while it is used.
 type View struct {
-	g     *Graph
-	known uint32
-	valid prov.Instant
+	g      *Graph
+	known  uint32
+	valid  prov.Instant
+	bucket uint64 // of valid; see rows
+	relEnd uint32 // relations from here on were not known
 }
 
 // At gives the view as of asOf. A known size beyond the graph means all of it.
 func (g *Graph) At(asOf prov.AsOf) View {
-	return View{g, uint32(min(asOf.Known, g.Size())), asOf.Valid}
+	v := View{g: g, known: uint32(min(asOf.Known, g.Size())), valid: asOf.Valid, relEnd: uint32(len(g.rels))}
+	if uint64(v.known) < g.Size() {
+		v.relEnd = g.marks[v.known].rels
+	}
+	b, ok := bucket(v.valid)
+	switch {
+	case ok:
+		v.bucket = b
+	case v.valid > bucketBegin:
+		v.bucket = wordBucket // after all buckets
+	}
+	return v
 }
 
 // AsOf gives the clocks of the view.

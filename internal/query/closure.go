@@ -7,137 +7,6 @@ import (
 	"github.com/stemma-lineage/stemma/prov"
 )
 
-type direction bool
-
-const (
-	up   direction = false // towards what a thing was made from
-	down direction = true  // towards what was made from it
-)
-
-// bits is a set of things.
-type bits []uint64
-
-func newBits(n int) bits            { return make(bits, n/64+1) }
-func (s bits) has(id graph.ID) bool { return s[id/64]>>(id%64)&1 != 0 }
-func (s bits) add(id graph.ID)      { s[id/64] |= 1 << (id % 64) }
-
-// walk is one closure: a breadth-first search without recursion that ends on
-// cycles. A path that enters an activity from an output whose derivations are
-// stated and leaves it by something the activity used is no path of lineage;
-// so an activity may be reached in part (only that way) or in full.
-type walk struct {
-	v    graph.View
-	dir  direction
-	mask prov.RelationSet
-	full bits
-	part bits
-	// listed are the things that have their distance. A thing that waits for
-	// the next distance is nearer when it turns out to be the same as one at
-	// this distance; near are those that were called up for that.
-	listed bits
-	near   bits
-	// order is the things in the order of their distance, at[d] where
-	// distance d begins in it.
-	order []graph.ID
-	at    []int
-}
-
-type step struct {
-	id   graph.ID
-	part bool
-}
-
-// closure walks from the focus. Things at a distance of more than depth are
-// counted in beyond, not listed.
-func closure(v graph.View, focus []graph.ID, dir direction, mask prov.RelationSet, depth int) (w *walk, beyond int) {
-	w = &walk{v: v, dir: dir, mask: mask, full: newBits(v.Len()), part: newBits(v.Len())}
-	var cur, next []step
-	for _, id := range focus {
-		if !w.full.has(id) {
-			w.full.add(id)
-			cur = append(cur, step{id, false})
-		}
-	}
-	w.listed, w.near = newBits(v.Len()), newBits(v.Len())
-	for d := 0; len(cur) > 0; d++ {
-		w.at = append(w.at, len(w.order))
-		for i := 0; i < len(cur); i++ { // cur grows: SameAs costs no distance
-			s := cur[i]
-			if !w.listed.has(s.id) {
-				w.listed.add(s.id)
-				if depth > 0 && d > depth {
-					beyond++
-				} else {
-					w.order = append(w.order, s.id)
-				}
-			}
-			w.expand(s, &cur, &next)
-		}
-		cur, next = next, cur[:0]
-	}
-	w.at = append(w.at, len(w.order))
-	return w, beyond
-}
-
-// expand adds the neighbours of s: those that are the same thing to cur,
-// others to next.
-func (w *walk) expand(s step, cur, next *[]step) {
-	if w.dir == up || w.mask.Has(prov.SameAs) {
-		for r := range w.v.Out(s.id) {
-			switch {
-			case r.Type() == prov.SameAs:
-				if w.mask.Has(prov.SameAs) {
-					w.same(r.To(), cur)
-				}
-			case w.dir != up || !w.mask.Has(r.Type()):
-			case s.part && r.Type() == prov.Used:
-			default:
-				w.reach(step{r.To(), r.Type() == prov.GeneratedByStated}, next)
-			}
-		}
-	}
-	if w.dir == down || w.mask.Has(prov.SameAs) {
-		for r := range w.v.In(s.id) {
-			switch {
-			case r.Type() == prov.SameAs:
-				if w.mask.Has(prov.SameAs) {
-					w.same(r.From(), cur)
-				}
-			case w.dir != down || !w.mask.Has(r.Type()):
-			case s.part && r.Type() == prov.GeneratedByStated:
-			default:
-				w.reach(step{r.From(), r.Type() == prov.Used}, next)
-			}
-		}
-	}
-}
-
-func (w *walk) reach(s step, list *[]step) {
-	if w.full.has(s.id) || s.part && w.part.has(s.id) {
-		return
-	}
-	if s.part {
-		w.part.add(s.id)
-	} else {
-		w.full.add(s.id)
-	}
-	*list = append(*list, s)
-}
-
-// same adds what is the same thing as one of the current distance.
-func (w *walk) same(id graph.ID, cur *[]step) {
-	if w.full.has(id) {
-		if w.listed == nil || w.listed.has(id) || w.near.has(id) {
-			return
-		}
-		w.near.add(id)
-	}
-	w.full.add(id)
-	*cur = append(*cur, step{id, false})
-}
-
-func (w *walk) has(id graph.ID) bool { return w.full.has(id) || w.part.has(id) }
-
 // Why answers what a thing was made from and by whom, all the way up.
 func Why(v graph.View, text string, opt Options) (*Answer, error) {
 	ids, err := Resolve(v, text, One)
@@ -220,6 +89,7 @@ func reachable(v graph.View, verb, text string, focus []graph.ID, dir direction,
 	}
 	b := newBuilder(v, q, opt)
 	w, beyond := closure(v, focus, dir, mask, opt.Depth)
+	defer w.free()
 	b.take(w, beyond)
 	for _, id := range focus {
 		b.answer.Focus = append(b.answer.Focus, b.name(id))
@@ -367,6 +237,7 @@ func (b *builder) doubtOrigin(id graph.ID) {
 	}
 	derivations := prov.Relations(prov.GeneratedBy, prov.GeneratedByStated, prov.DerivedFrom)
 	same, _ := closure(b.v, []graph.ID{id}, up, prov.Relations(prov.SameAs), 0)
+	defer same.free()
 	origin := ""
 	for _, s := range same.order {
 		if b.hasOut(s, derivations) {
@@ -433,5 +304,30 @@ const (
 // making an answer of it.
 func Reach(v graph.View, focus []graph.ID, dir direction) int {
 	w, _ := closure(v, focus, dir, lineage, 0)
+	defer w.free()
 	return len(w.order)
+}
+
+// Reaches tells whether lineage leads from a thing down to another: whether
+// of was made, directly or not, with from. It searches upwards from of, since
+// what a thing was made from is little where what was made with it is much.
+func Reaches(v graph.View, from, of graph.ID) bool {
+	w := newWalk(v, up, lineage)
+	defer w.free()
+	w.start([]graph.ID{of})
+	for len(w.cur) > 0 {
+		for i := 0; i < len(w.cur); i++ {
+			s := w.cur[i]
+			if !w.marks.has(s.id, isListed) {
+				w.marks.set(s.id, isListed)
+				w.order = append(w.order, s.id)
+			}
+			w.expand(s, &w.cur, &w.next)
+		}
+		if w.has(from) {
+			return true // free clears what waits in next
+		}
+		w.cur, w.next = w.next, w.cur[:0]
+	}
+	return false
 }

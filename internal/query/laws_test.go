@@ -85,6 +85,9 @@ func compare(t *testing.T, where string, v graph.View, ref *reference, valid pro
 		for other, why := range whys {
 			_, up := slices.BinarySearch(why, key)
 			_, down := slices.BinarySearch(blast, other)
+			if o := v.LookupKey(other); query.Reaches(v, id, o) != down {
+				t.Errorf("%s: Reaches(%s, %s) is %t, the closure says otherwise", where, key, other, !down)
+			}
 			if up != down {
 				t.Errorf("%s: %s in why(%s): %t; the other way round: %t", where, key, other, up, down)
 			}

@@ -67,6 +67,7 @@ func Path(v graph.View, from, to string, opt Options) (*Answer, error) {
 // first, and which of z are reached.
 func between(v graph.View, a, z []graph.ID, mask prov.RelationSet) (all, ends []graph.ID) {
 	w, _ := closure(v, a, up, mask, 0)
+	defer w.free()
 	for _, id := range z {
 		if w.has(id) {
 			ends = append(ends, id)
@@ -76,10 +77,11 @@ func between(v graph.View, a, z []graph.ID, mask prov.RelationSet) (all, ends []
 		return nil, nil
 	}
 	back, _ := closure(v, ends, down, mask, 0)
+	defer back.free()
 	for _, id := range w.order {
 		// An activity that is reached only from a stated output above and only
 		// through what it used below is on no path.
-		if back.has(id) && (w.full.has(id) || back.full.has(id)) {
+		if back.has(id) && (w.full(id) || back.full(id)) {
 			all = append(all, id)
 		}
 	}

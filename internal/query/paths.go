@@ -163,3 +163,10 @@ func (b *builder) allPaths(w *ways) error {
 	}
 	return nil
 }
+
+// bits is a set of things.
+type bits []uint64
+
+func newBits(n int) bits            { return make(bits, n/64+1) }
+func (s bits) has(id graph.ID) bool { return s[id/64]>>(id%64)&1 != 0 }
+func (s bits) add(id graph.ID)      { s[id/64] |= 1 << (id % 64) }

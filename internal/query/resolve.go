@@ -3,6 +3,7 @@ package query
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -181,7 +182,8 @@ func expandVersions(v graph.View, id graph.ID, vs Versions) []graph.ID {
 	group := []graph.ID{id}
 	if r := v.Ref(id); r.Version == "" && r.Kind.Versioned() {
 		w, _ := closure(v, group, up, prov.Relations(prov.SameAs), 0)
-		group = w.order
+		group = slices.Clone(w.order)
+		w.free()
 	}
 	if vs == All {
 		out := append([]graph.ID{}, group...)

@@ -1,0 +1,203 @@
+package graph
+
+import (
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/stemma-lineage/stemma/prov"
+)
+
+// rows are the relations below base once more, as closures walk them: of each
+// thing the packed words of its relations lie side by side, in the order of
+// the log. What was added since is found by the lists that begin in things,
+// which run from the newest relation to the oldest.
+//
+// A word holds all that decides most relations, so that a closure does not
+// look at the relations themselves:
+//
+//	target      32 bits
+//	type         6 bits
+//	exception    1 bit: ends, was closed, or begins out of range; ask the relation
+//	bucket      25 bits: 1 + (valid from - bucketBegin) / bucketUnit, 0: always
+type rows struct {
+	base     uint32 // relations below are in the rows
+	out, in  row
+	outStart []uint32 // of thing i: out.word[outStart[i]:outStart[i+1]]
+	inStart  []uint32
+	fresh    bitset // things with relations from base on
+}
+
+// bitset is a set of things.
+type bitset []uint64
+
+func (s *bitset) add(id ID) {
+	for int(id/64) >= len(*s) {
+		*s = append(*s, 0)
+	}
+	(*s)[id/64] |= 1 << (id % 64)
+}
+
+func (s bitset) has(id ID) bool { return int(id/64) < len(s) && s[id/64]>>(id%64)&1 != 0 }
+
+type row struct {
+	word []uint64
+	rel  []uint32 // position of the relation, ascending within a thing
+}
+
+const (
+	bucketBits  = 25
+	bucketShift = 36 // a bucket is 2^36 ns, about 69 s: 73 years
+	wordBucket  = 1<<bucketBits - 1
+	wordExcept  = 1 << bucketBits
+	typeShift   = bucketBits + 1
+)
+
+var bucketBegin = prov.At(time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC))
+
+// bucket gives the bucket of an instant; ok is false for one out of range.
+func bucket(t prov.Instant) (b uint64, ok bool) {
+	if t == prov.Beginning {
+		return 0, true
+	}
+	if t < bucketBegin {
+		return 0, false
+	}
+	b = 1 + uint64(t-bucketBegin)>>bucketShift
+	return b, b < wordBucket
+}
+
+func (r *rel) word(target ID) uint64 {
+	b, ok := bucket(r.vf)
+	if !ok || r.vt != prov.Forever || r.kt != openKnown {
+		b = b&wordBucket | wordExcept
+	}
+	return uint64(target)<<32 | uint64(r.typ)<<typeShift | b
+}
+
+// Compact takes all relations into the rows. It changes no answer.
+func (g *Graph) Compact() {
+	n := uint32(len(g.rels))
+	if g.rows.base == n && len(g.rows.outStart) == len(g.things)+1 {
+		return
+	}
+	g.rows = rows{base: n}
+	g.rows.outStart, g.rows.out = g.pack(func(r *rel) (ID, ID) { return r.from, r.to })
+	g.rows.inStart, g.rows.in = g.pack(func(r *rel) (ID, ID) { return r.to, r.from })
+}
+
+// pack sorts all relations by one of their ends, by counting.
+func (g *Graph) pack(ends func(*rel) (at, target ID)) ([]uint32, row) {
+	start := make([]uint32, len(g.things)+1)
+	for i := 1; i < len(g.rels); i++ {
+		at, _ := ends(&g.rels[i])
+		start[at]++
+	}
+	sum := uint32(0)
+	for i, n := range start {
+		start[i] = sum
+		sum += n
+	}
+	out := row{make([]uint64, sum), make([]uint32, sum)}
+	for i := 1; i < len(g.rels); i++ {
+		at, target := ends(&g.rels[i])
+		p := start[at]
+		start[at]++
+		out.word[p], out.rel[p] = g.rels[i].word(target), uint32(i)
+	}
+	copy(start[1:], start)
+	start[0] = 0
+	return start, out
+}
+
+// except marks a relation whose rectangle was changed after it was packed.
+func (g *Graph) except(p uint32) {
+	if p >= g.rows.base {
+		return
+	}
+	r := &g.rels[p]
+	mark := func(w row, lo, hi uint32) {
+		if i, ok := slices.BinarySearch(w.rel[lo:hi], p); ok {
+			w.word[lo+uint32(i)] |= wordExcept
+		}
+	}
+	mark(g.rows.out, g.rows.outStart[r.from], g.rows.outStart[r.from+1])
+	mark(g.rows.in, g.rows.inStart[r.to], g.rows.inStart[r.to+1])
+}
+
+// Neighbour is the other end of a relation, and the relation's type.
+type Neighbour uint64
+
+// ID gives the thing at the other end.
+func (n Neighbour) ID() ID { return ID(n >> 32) }
+
+// Type gives the relation's type.
+func (n Neighbour) Type() prov.RelationType {
+	return prov.RelationType(uint32(n) >> typeShift)
+}
+
+// Alike tells whether the thing has, or ever had, a SameAs in either
+// direction.
+func (v *View) Alike(id ID) bool { return v.g.alike.has(id) }
+
+// AppendOut appends what the relations of the given types from id lead to, as
+// far as the view sees them, newest first. A thing to which several relations
+// lead is appended several times.
+func (v *View) AppendOut(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbour {
+	g := v.g
+	if g.rows.fresh.has(id) {
+		for p := g.things[id].out; p >= max(g.rows.base, 1); p = g.rels[p].nextOut {
+			if r := &g.rels[p]; mask.Has(r.typ) && v.sees(r) {
+				dst = append(dst, Neighbour(r.word(r.to)))
+			}
+		}
+	}
+	return v.scan(dst, &g.rows.out, g.rows.outStart, id, mask)
+}
+
+// AppendIn is AppendOut of the relations that lead to id.
+func (v *View) AppendIn(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbour {
+	g := v.g
+	if g.rows.fresh.has(id) {
+		for p := g.things[id].in; p >= max(g.rows.base, 1); p = g.rels[p].nextIn {
+			if r := &g.rels[p]; mask.Has(r.typ) && v.sees(r) {
+				dst = append(dst, Neighbour(r.word(r.from)))
+			}
+		}
+	}
+	return v.scan(dst, &g.rows.in, g.rows.inStart, id, mask)
+}
+
+// scan goes through a row from its end. The relation itself is looked at only
+// where the word does not decide.
+func (v *View) scan(dst []Neighbour, w *row, start []uint32, id ID, mask prov.RelationSet) []Neighbour {
+	if int(id)+1 >= len(start) {
+		return dst // made after the rows
+	}
+	lo, hi := start[id], start[id+1]
+	words, rels := w.word[lo:hi], w.rel[lo:hi]
+	if v.relEnd < v.g.rows.base { // an earlier log size: a prefix of the row
+		n := sort.Search(len(rels), func(i int) bool { return rels[i] >= v.relEnd })
+		words = words[:n]
+	}
+	now := v.bucket
+	if v.valid == prov.Forever {
+		now = wordBucket // whatever its time, a relation counts
+	}
+	n := len(dst)
+	dst = slices.Grow(dst, len(words))[:n+len(words)]
+	for i := len(words) - 1; i >= 0; i-- {
+		x := words[i]
+		b := x & wordBucket
+		sees := uint64(mask) >> (uint32(x) >> typeShift) & ((b - now) >> 63) // b < now
+		if x&wordExcept != 0 || b == now {
+			sees = 0
+			if mask.Has(Neighbour(x).Type()) && v.sees(&v.g.rels[rels[i]]) {
+				sees = 1
+			}
+		}
+		dst[n] = Neighbour(x)
+		n += int(sees & 1)
+	}
+	return dst[:n]
+}
