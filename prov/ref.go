@@ -63,6 +63,7 @@ func (r Ref) Class() Class { return r.Kind.Class() }
 // String gives the text of the Ref.
 func (r Ref) String() string {
 	var b strings.Builder
+	b.Grow(len(r.Kind) + len(r.Namespace) + len(r.Name) + len(r.Version) + 3) // mostly all
 	b.WriteString(string(r.Kind))
 	b.WriteByte(':')
 	v := r.Kind.Versioned()

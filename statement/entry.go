@@ -37,20 +37,32 @@ func FormatEntry(e Entry) ([]byte, error) {
 	if n := len(e.Envelope); n < 2 || e.Envelope[0] != '{' || e.Envelope[n-1] != '}' {
 		return nil, errors.New("formatting entry: the envelope is not a JSON object")
 	}
-	by, err := json.Marshal(e.RecordedBy)
-	if err != nil {
-		return nil, fmt.Errorf("formatting entry: %w", err)
+	b := make([]byte, 0, len(e.Envelope)+len(e.RecordedBy)+100)
+	b = append(b, `{"recordedAt":"`...)
+	b = e.RecordedAt.UTC().AppendFormat(b, TimeFormat)
+	b = append(b, `","recordedBy":`...)
+	if plainText(e.RecordedBy) {
+		b = append(append(append(b, '"'), e.RecordedBy...), '"')
+	} else {
+		by, err := json.Marshal(e.RecordedBy)
+		if err != nil {
+			return nil, fmt.Errorf("formatting entry: %w", err)
+		}
+		b = append(b, by...)
 	}
-	var b bytes.Buffer
-	b.Grow(len(e.Envelope) + len(by) + 80)
-	b.WriteString(`{"recordedAt":"`)
-	b.WriteString(e.RecordedAt.UTC().Format(TimeFormat))
-	b.WriteString(`","recordedBy":`)
-	b.Write(by)
-	b.WriteString(`,"envelope":`)
-	b.Write(e.Envelope)
-	b.WriteByte('}')
-	return b.Bytes(), nil
+	b = append(b, `,"envelope":`...)
+	return append(append(b, e.Envelope...), '}'), nil
+}
+
+// plainText tells whether JSON writes s as it stands, between quotes.
+func plainText(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ', c >= 0x7f, c == '"', c == '\\', c == '<', c == '>', c == '&':
+			return false
+		}
+	}
+	return true
 }
 
 // ParseEntry reads the bytes of an entry. It takes what FormatEntry wrote and
@@ -69,7 +81,9 @@ func ParseEntry(content []byte) (Entry, error) {
 	if e.RecordedAt, err = time.Parse(TimeFormat, string(at)); err != nil {
 		return Entry{}, fmt.Errorf("parsing entry: recordedAt: %w", err)
 	}
-	if err := json.Unmarshal(principal, &e.RecordedBy); err != nil {
+	if n := len(principal); n >= 2 && plainText(string(principal[1:n-1])) {
+		e.RecordedBy = string(principal[1 : n-1]) // the quotes are checked below
+	} else if err := json.Unmarshal(principal, &e.RecordedBy); err != nil {
 		return Entry{}, fmt.Errorf("parsing entry: recordedBy: %w", err)
 	}
 	again, err := FormatEntry(e)

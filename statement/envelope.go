@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -56,7 +57,13 @@ type Signature struct {
 
 // PAE gives the bytes that are signed: the pre-authentication encoding of
 // payload type and payload (DSSE v1.0.2, protocol.md, "Signature Definition").
-func (e *Envelope) PAE() []byte { return dsse.PAE(e.PayloadType, e.Payload) }
+func (e *Envelope) PAE() []byte {
+	b := make([]byte, 0, 64+len(e.PayloadType)+len(e.Payload))
+	b = append(strconv.AppendInt(append(b, "DSSEv1 "...), int64(len(e.PayloadType)), 10), ' ')
+	b = append(append(b, e.PayloadType...), ' ')
+	b = append(strconv.AppendInt(b, int64(len(e.Payload)), 10), ' ')
+	return append(b, e.Payload...)
+}
 
 // FormatEnvelope gives the canonical bytes of an envelope: compact JSON, the
 // fields in the order payloadType, payload, signatures (keyid, sig), standard
@@ -148,6 +155,18 @@ func parseEnvelope(data []byte) (*Envelope, error) {
 	if len(data) > MaxEnvelope {
 		return nil, fmt.Errorf("%d bytes, the limit is %d; keep large content as evidence", len(data), MaxEnvelope)
 	}
+	e, ok := envelopePlain(data)
+	if !ok {
+		var err error
+		if e, err = envelopeLibrary(data); err != nil {
+			return nil, err
+		}
+	}
+	return e, e.check()
+}
+
+// envelopeLibrary reads any JSON that says an envelope; it does not check it.
+func envelopeLibrary(data []byte) (*Envelope, error) {
 	var j envelopeJSON
 	if err := json.Unmarshal(data, &j); err != nil {
 		return nil, err
@@ -184,7 +203,7 @@ func parseEnvelope(data []byte) (*Envelope, error) {
 		}
 		e.Signatures[i] = Signature{KeyID: s.KeyID, Sig: sig}
 	}
-	return e, e.check()
+	return e, nil
 }
 
 // sameButForCase refuses a key that a lenient reader takes for a known one.

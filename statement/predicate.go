@@ -166,10 +166,10 @@ func (a *Activity) check(c *checker) {
 	c.optional("plan", a.Plan)
 	c.resources("informedBy", a.InformedBy)
 	for i, u := range a.Used {
-		c.resource(fmt.Sprintf("used[%d]", i), u.Resource)
+		c.item("used", i, "", u.Resource)
 	}
 	for i, d := range a.Derived {
-		c.resource(fmt.Sprintf("derived[%d].to", i), d.To)
+		c.item("derived", i, ".to", d.To)
 		for k, f := range d.From {
 			c.resource(fmt.Sprintf("derived[%d].from[%d]", i, k), f.Resource)
 		}
@@ -187,7 +187,7 @@ func (a *Activity) check(c *checker) {
 
 func (c *checker) parties(place string, ps []Party) {
 	for i, p := range ps {
-		c.resource(fmt.Sprintf("%s[%d].ref", place, i), Resource{Ref: p.Ref})
+		c.item(place, i, ".ref", Resource{Ref: p.Ref})
 	}
 }
 
@@ -227,7 +227,7 @@ func (e *Entity) check(c *checker) {
 	c.resources("sameAs", e.SameAs)
 	c.resources("partOf", e.PartOf)
 	for i, d := range e.Derived {
-		c.resource(fmt.Sprintf("derived[%d].to", i), d.To)
+		c.item("derived", i, ".to", d.To)
 		for k, f := range d.From {
 			c.resource(fmt.Sprintf("derived[%d].from[%d]", i, k), f.Resource)
 		}

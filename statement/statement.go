@@ -67,7 +67,37 @@ func (d DigestSet) Content() prov.Ref {
 	return prov.Ref{}
 }
 
+// hexLen tells how many digits an algorithm has that identifies content or a
+// name.
+func hexLen(alg string) int {
+	switch alg {
+	case "sha256", RefDigest:
+		return 64
+	case "sha384":
+		return 96
+	case "sha512":
+		return 128
+	}
+	return 0
+}
+
+func isHex(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c-'0' > 9 && c-'a' > 5 {
+			return false
+		}
+	}
+	return s != ""
+}
+
 func (d DigestSet) check() error {
+	good := true
+	for alg, h := range d {
+		good = good && len(h) == hexLen(alg) && isHex(h)
+	}
+	if good {
+		return nil
+	}
 	algs := make([]string, 0, len(d))
 	for alg := range d {
 		algs = append(algs, alg)
@@ -197,7 +227,7 @@ type Statement struct {
 	Subjects      []Subject
 	PredicateType string
 	Predicate     Predicate      // nil when PredicateType is not understood
-	Raw           jsontext.Value // the predicate's bytes as received
+	Raw           jsontext.Value // the predicate's bytes as received; may be part of the payload's
 }
 
 type statementJSON struct {
@@ -224,23 +254,35 @@ func Parse(payload []byte) (*Statement, error) {
 	if len(payload) > MaxPayload {
 		return nil, fmt.Errorf("parsing statement: %d bytes, the limit is %d; keep large content as evidence", len(payload), MaxPayload)
 	}
+	s, ok := parsePlain(payload)
+	if !ok {
+		var err error
+		if s, err = parseJSON(payload); err != nil {
+			return nil, fmt.Errorf("parsing statement: %w", err)
+		}
+	}
+	if err := s.check(); err != nil {
+		return nil, fmt.Errorf("parsing statement: %w", err)
+	}
+	return s, nil
+}
+
+// parseJSON reads any JSON that says a statement; it does not check it.
+func parseJSON(payload []byte) (*Statement, error) {
 	var j statementJSON
 	if err := json.Unmarshal(payload, &j); err != nil {
-		return nil, fmt.Errorf("parsing statement: %w", jsonPlace(err, payload))
+		return nil, jsonPlace(err, payload)
 	}
 	if j.Type != Type {
-		return nil, fmt.Errorf("parsing statement: %w", &PayloadError{"_type", fmt.Errorf("is %q, must be %q", j.Type, Type)})
+		return nil, &PayloadError{"_type", fmt.Errorf("is %q, must be %q", j.Type, Type)}
 	}
 	s := &Statement{Subjects: j.Subject, PredicateType: j.PredicateType, Raw: j.Predicate}
 	p := newPredicate(j.PredicateType)
 	if p != nil {
 		if err := json.Unmarshal(j.Predicate, p); err != nil {
-			return nil, fmt.Errorf("parsing statement: predicate: %w", jsonPlace(err, j.Predicate))
+			return nil, fmt.Errorf("predicate: %w", jsonPlace(err, j.Predicate))
 		}
 		s.Predicate = p
-	}
-	if err := s.check(); err != nil {
-		return nil, fmt.Errorf("parsing statement: %w", err)
 	}
 	return s, nil
 }
@@ -272,15 +314,14 @@ func (s *Statement) check() error {
 		return &PayloadError{"subject", errors.New("is empty; name at least one thing that the statement is about")}
 	}
 	for i, sub := range s.Subjects {
-		place := fmt.Sprintf("subject[%d]", i)
 		if len(sub.Digest) == 0 {
-			return &PayloadError{place + ".digest", fmt.Errorf("is missing; give a sha256, or %s for a thing known by name only", RefDigest)}
+			return &PayloadError{fmt.Sprintf("subject[%d].digest", i), fmt.Errorf("is missing; give a sha256, or %s for a thing known by name only", RefDigest)}
 		}
 		if s.Predicate == nil || s.PredicateType == VSAType {
 			continue // names of foreign statements follow no grammar of ours
 		}
 		if _, err := sub.Target(); err != nil {
-			return &PayloadError{place, err}
+			return &PayloadError{fmt.Sprintf("subject[%d]", i), err}
 		}
 	}
 	if s.Predicate == nil {
@@ -311,7 +352,14 @@ func (c *checker) resource(place string, r Resource) {
 
 func (c *checker) resources(place string, rs []Resource) {
 	for i, r := range rs {
-		c.resource(fmt.Sprintf("%s[%d]", place, i), r)
+		c.item(place, i, "", r)
+	}
+}
+
+// item checks a resource of a list.
+func (c *checker) item(list string, i int, field string, r Resource) {
+	if _, err := r.Target(); err != nil {
+		c.fail(fmt.Sprintf("%s[%d]%s", list, i, field), "%w", err)
 	}
 }
 

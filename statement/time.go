@@ -26,6 +26,10 @@ func (t *Time) UnmarshalJSON(b []byte) error {
 	if err != nil {
 		return fmt.Errorf("%s is not a time; write RFC 3339 in quotes, for example \"2026-03-01T12:00:00Z\"", b)
 	}
+	return t.parse(s)
+}
+
+func (t *Time) parse(s string) error {
 	v, err := prov.ParseTime(s)
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/stemma-lineage/stemma/internal/app"
+	"github.com/stemma-lineage/stemma/internal/evlog"
 	"github.com/stemma-lineage/stemma/internal/importer"
 	"github.com/stemma-lineage/stemma/internal/importer/openlineage"
 )
@@ -52,6 +53,7 @@ type importing struct {
 	c         *cobra.Command
 	im        importer.Importer
 	pending   [][]byte
+	evidence  *evlog.BlobBatch // durable before the entries that name it
 	accepted  int
 	events    int
 	duplicate int
@@ -68,7 +70,8 @@ func runImport(c *cobra.Command, im importer.Importer, files []string) error {
 	if _, _, err := x.w.Graph(c.Context()); err != nil { // so that each statement is folded as it is recorded, out of one reading
 		return err
 	}
-	i := &importing{writing: x, c: c, im: im, refused: map[string]int{}, progress: newProgress(c.ErrOrStderr(), files)}
+	i := &importing{writing: x, c: c, im: im, evidence: x.w.Blobs.Batch(), refused: map[string]int{}, progress: newProgress(c.ErrOrStderr(), files)}
+	defer i.evidence.Drop()
 	for _, name := range files {
 		if err = i.file(name); err != nil {
 			err = fmt.Errorf("%s: %w", name, err)
@@ -133,7 +136,7 @@ func (i *importing) take(it importer.Item) error {
 		}
 		envelopes = append(envelopes, env)
 	}
-	if _, err := i.w.Blobs.PutBytes(it.Evidence); err != nil {
+	if _, err := i.evidence.Put(it.Evidence); err != nil {
 		return err
 	}
 	i.accepted++
@@ -145,6 +148,9 @@ func (i *importing) take(it importer.Item) error {
 }
 
 func (i *importing) flush() error {
+	if err := i.evidence.Sync(); err != nil {
+		return err
+	}
 	if len(i.pending) == 0 {
 		return nil
 	}

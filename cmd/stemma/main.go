@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/stemma-lineage/stemma/bundle"
 	"github.com/stemma-lineage/stemma/internal/app"
@@ -163,5 +164,22 @@ func workspace(c *cobra.Command) (*app.Workspace, error) {
 	if err != nil {
 		return nil, err
 	}
-	return app.Open(c.Context(), p, app.Options{})
+	return app.Open(c.Context(), p, app.Options{Progress: folding(c.ErrOrStderr())})
+}
+
+// folding shows on a terminal how far the log is folded, when there is enough
+// of it to wait for.
+func folding(w io.Writer) func(done, total uint64) {
+	if f, ok := w.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil
+	}
+	return func(done, total uint64) {
+		switch {
+		case total < 10000:
+		case done == total:
+			fmt.Fprint(w, "\r\x1b[K")
+		default:
+			fmt.Fprintf(w, "\rfolding the log: %d of %d entries", done, total)
+		}
+	}
 }

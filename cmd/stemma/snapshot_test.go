@@ -47,4 +47,17 @@ func TestSnapshot(t *testing.T) {
 			t.Errorf("snapshot %s: another answer", name)
 		}
 	}
+	// One that is damaged where only the fold looks is found out by the next
+	// entry, and the log is folded anew.
+	if err := os.WriteFile(path, changed(len(good)-1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stemma(t, "notice", "dataset:db/t5", "--kind", "withdrawn", "--dir", dir)
+	got := ask()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if want := ask(); got != want {
+		t.Error("an entry after the damage: another answer")
+	}
 }

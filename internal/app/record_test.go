@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,12 +33,43 @@ func TestRecordFoldsAsTheLogDoes(t *testing.T) {
 				h.compare()
 				if h.r.IntN(3) == 0 {
 					h.batch(h.other)
-					h.batch(h.w) // is not folded at once: the graph is behind
+					h.batch(h.w)
 					h.compare()
 				}
 			}
 		})
 	}
+}
+
+// TestRecordAtOnce records from several goroutines: whoever folds first, the
+// graph keeps up and is that of the log.
+func TestRecordAtOnce(t *testing.T) {
+	h := newHand(t, 99)
+	const callers, calls = 4, 10
+	var envs [callers * calls][]byte
+	for i := range envs {
+		s, p := h.statement()
+		s[0].Annotations = map[string]string{"n": fmt.Sprint(i)} // none is a duplicate
+		var err error
+		if envs[i], err = Envelope(t.Context(), h.key, s, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var wg sync.WaitGroup
+	for c := range callers {
+		wg.Go(func() {
+			for i := range calls {
+				if _, err := h.w.Record(t.Context(), h.key.Principal, envs[c*calls+i]); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if got := h.w.Folded(); got != uint64(len(envs)) {
+		t.Errorf("the graph holds %d entries of %d", got, len(envs))
+	}
+	h.compare()
 }
 
 type hand struct {

@@ -3,11 +3,13 @@
 package app
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -36,19 +38,24 @@ type Workspace struct {
 	Blobs evlog.Blobs
 	Trust *statement.Trust
 
-	now    func() time.Time
-	mu     sync.Mutex // guards graph and loaded
-	graph  *graph.Graph
-	loaded uint64 // size of the snapshot file
+	now func() time.Time
+	// progress is told how many of the entries that had to be folded are.
+	progress func(done, total uint64)
+	mu       sync.Mutex // guards graph and loaded
+	graph    *graph.Graph
+	loaded   uint64 // size of the snapshot file
 }
 
 // Options for Init and Open.
 type Options struct {
-	Origin  string
-	Key     keys.Key         // Init: the first key to trust
-	Now     func() time.Time // nil: time.Now
-	LogKey  note.Signer      // Init, with LogVKey: use this key, write none
-	LogVKey string
+	Origin string
+	Key    keys.Key         // Init: the first key to trust
+	Now    func() time.Time // nil: time.Now
+	// Progress is called while entries are folded that no snapshot holds; nil:
+	// nobody asks.
+	Progress func(done, total uint64)
+	LogKey   note.Signer // Init, with LogVKey: use this key, write none
+	LogVKey  string
 }
 
 // Init makes a workspace in dir/.stemma.
@@ -120,7 +127,7 @@ func Open(ctx context.Context, dir string, o Options) (*Workspace, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Workspace{Dir: dir, Log: l, Blobs: evlog.OpenBlobs(filepath.Join(dir, "blobs")), now: o.Now}
+	w := &Workspace{Dir: dir, Log: l, Blobs: evlog.OpenBlobs(filepath.Join(dir, "blobs")), now: o.Now, progress: o.Progress}
 	text, err := os.ReadFile(filepath.Join(dir, "trust"))
 	if err == nil {
 		w.Trust, err = statement.ParseTrust(text)
@@ -177,33 +184,31 @@ func (w *Workspace) Record(ctx context.Context, by prov.Ref, envelopes ...[]byte
 		items[i], parsed[i] = evlog.Item{RecordedBy: by.String(), Envelope: e}, p
 	}
 	out, err := w.Log.Append(ctx, items)
-	if err != nil {
-		return out, err
+	if err == nil {
+		w.follow(ctx, out, parsed)
 	}
-	return out, w.follow(out, parsed)
+	return out, err
 }
 
 // follow folds what was just appended into the graph in memory, if there is
-// one and it stands where the entries begin. Else [Workspace.Graph] reads them
-// out of the log: the graph is the same either way.
-func (w *Workspace) follow(out []evlog.Appended, parsed []statement.Parsed) error {
+// one. Entries of others that stand before it are read out of the log. If that
+// fails the graph is given up, and [Workspace.Graph] folds anew and says why:
+// the entries are in the log all the same.
+func (w *Workspace) follow(ctx context.Context, out []evlog.Appended, parsed []statement.Parsed) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.graph == nil {
-		return nil
+		return
 	}
 	for i, a := range out {
-		if a.Duplicate {
+		if a.Duplicate || a.Index < w.graph.Size() { // folded with those of another call
 			continue
 		}
-		if a.Index != w.graph.Size() {
-			return nil
-		}
-		if err := w.graph.FoldParsed(a.Index, a.RecordedAt, parsed[i]); err != nil {
-			return err
+		if w.fold(ctx, a.Index) != nil || w.graph.FoldParsed(a.Index, a.RecordedAt, parsed[i]) != nil {
+			w.graph, w.loaded = nil, 0
+			return
 		}
 	}
-	return nil
 }
 
 func reasons(v statement.Verification) string {
@@ -273,18 +278,38 @@ func (w *Workspace) Graph(ctx context.Context) (*graph.Graph, evlog.Head, error)
 	if w.graph == nil {
 		w.graph = w.load(ctx, h)
 	}
-	for e, err := range w.Log.Entries(ctx, w.graph.Size(), uint64(h.Size)) {
-		if err != nil {
-			return nil, h, err
-		}
-		if err := w.graph.Fold(e.Index, e.Content); err != nil {
-			return nil, h, err
-		}
+	err = w.fold(ctx, uint64(h.Size))
+	if errors.Is(err, graph.ErrSnapshot) { // damaged where only the fold looks: the log has it all
+		w.graph, w.loaded = graph.New(), 0
+		err = w.fold(ctx, uint64(h.Size))
+	}
+	if err != nil {
+		return nil, h, err
 	}
 	if w.graph.Size() >= w.loaded+snapshotKeep {
 		w.save(ctx)
 	}
 	return w.graph, h, nil
+}
+
+// fold takes the entries up to size into the graph.
+func (w *Workspace) fold(ctx context.Context, size uint64) error {
+	from := w.graph.Size()
+	if from >= size {
+		return nil
+	}
+	for e, err := range w.Log.Entries(ctx, from, size) {
+		if err != nil {
+			return err
+		}
+		if err := w.graph.Fold(e.Index, e.Content); err != nil {
+			return err
+		}
+		if done := w.graph.Size(); w.progress != nil && ((done-from)%2000 == 0 || done == size) {
+			w.progress(done-from, size-from)
+		}
+	}
+	return nil
 }
 
 func (w *Workspace) path() string { return filepath.Join(w.Dir, "snapshot") }
@@ -314,7 +339,17 @@ func (w *Workspace) save(ctx context.Context) {
 	if err != nil {
 		return
 	}
-	if durable.WriteFile(w.path(), append(root[:], w.graph.Encode()...), 0o644) == nil {
+	err = durable.Write(w.path(), 0o644, func(f io.Writer) error {
+		b := bufio.NewWriterSize(f, 1<<20)
+		if _, err := b.Write(root[:]); err != nil {
+			return err
+		}
+		if _, err := w.graph.WriteTo(b); err != nil {
+			return err
+		}
+		return b.Flush()
+	})
+	if err == nil {
 		w.loaded = w.graph.Size()
 	}
 }

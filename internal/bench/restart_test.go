@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -21,7 +22,11 @@ func BenchmarkRestart(b *testing.B) {
 	w := madeWorld(b)
 	path := filepath.Join(b.TempDir(), "graph")
 	start := time.Now()
-	if err := durable.WriteFile(path, w.g.Encode(), 0o600); err != nil {
+	err := durable.Write(path, 0o600, func(f io.Writer) error {
+		_, err := w.g.WriteTo(f)
+		return err
+	})
+	if err != nil {
 		b.Fatal(err)
 	}
 	wrote := time.Since(start)

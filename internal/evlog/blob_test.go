@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestBlobs(t *testing.T) {
@@ -79,5 +80,73 @@ func TestBlobStreams64MB(t *testing.T) {
 	back := sha256.New()
 	if n, err := io.Copy(back, r); n != size || err != nil || !bytes.Equal(back.Sum(nil), h.Sum(nil)) {
 		t.Errorf("%d bytes came back (%v), or other ones", n, err)
+	}
+}
+
+func TestBlobBatch(t *testing.T) {
+	b := OpenBlobs(filepath.Join(t.TempDir(), "evidence"))
+	batch := b.Batch()
+	defer batch.Drop()
+	want := map[string][]byte{}
+	for i := range 2*maxOpenBlobs + 10 {
+		data := []byte(strings.Repeat("x", i/2)) // each twice
+		d, err := batch.Put(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[d] = data
+	}
+	if err := batch.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	for d, data := range want {
+		r, err := b.Open(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(r)
+		r.Close()
+		if err != nil || !bytes.Equal(got, data) {
+			t.Fatalf("%s: %d bytes came back (%v), want %d", d, len(got), err, len(data))
+		}
+	}
+	if n, f, err := b.Fsck(); n != len(want) || f != nil || err != nil {
+		t.Errorf("Fsck: %d blobs, findings %q, %v; want %d blobs", n, f, err, len(want))
+	}
+	d, err := batch.Put([]byte("not synced"))
+	if err != nil || b.Has(d) {
+		t.Errorf("a blob has its name before it is synced (%v)", err)
+	}
+	batch.Drop()
+	old := filepath.Join(b.dir, ".new-old")
+	if err := os.WriteFile(old, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(old, time.Time{}, time.Now().Add(-48*time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	b.Batch()
+	if list, _ := filepath.Glob(filepath.Join(b.dir, ".new-*")); len(list) != 0 {
+		t.Errorf("temporary files are left: %v", list)
+	}
+}
+
+func TestBlobBatchThatCannotBeSynced(t *testing.T) {
+	b := OpenBlobs(t.TempDir())
+	batch := b.Batch()
+	for _, s := range []string{"one", "two"} {
+		if _, err := batch.Put([]byte(s)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	batch.pending[1].File.Close() // as a disk that fails
+	if err := batch.Sync(); err == nil {
+		t.Error("Sync says that all is well")
+	}
+	if n, _, err := b.Fsck(); n != 0 || err != nil {
+		t.Errorf("%d blobs have their names (%v), want none", n, err)
+	}
+	if list, _ := filepath.Glob(filepath.Join(b.dir, ".new-*")); len(list) != 0 {
+		t.Errorf("temporary files are left: %v", list)
 	}
 }

@@ -94,6 +94,9 @@ type write struct {
 	nextOfAct uint32
 	nextOfVer uint32
 	at        prov.Instant
+	// placed is, in the newest write of a version, the time at which the
+	// version stands in its group; see flagPlaced.
+	placed    prov.Instant
 	entry, kt uint32
 }
 
@@ -374,7 +377,9 @@ func (g *Graph) addWrite(w write, k uint32) {
 		w.nextOfAct = b.acts[w.act].write
 		b.acts[w.act].write = p
 	}
-	w.nextOfVer = g.things[w.version].writes
+	if w.nextOfVer = g.things[w.version].writes; w.nextOfVer != 0 {
+		w.placed = b.writes[w.nextOfVer].placed
+	}
 	g.things[w.version].writes = p
 	b.writes = append(b.writes, w)
 	g.moveVersion(w.version, k)
@@ -420,12 +425,15 @@ func (g *Graph) placeVersion(gr uint32, v ID, changed func(lo, hi prov.Instant))
 	now, ok := g.versionTime(v)
 	vs := g.binding.groups[gr].versions
 	lo := prov.Forever
-	if i := g.findVersion(vs, v); i >= 0 {
+	t := &g.things[v]
+	if t.flags&flagPlaced != 0 {
+		i := g.findVersion(vs, v)
 		if ok && vs[i] == now {
 			return
 		}
 		lo = vs[i].at
 		vs = append(vs[:i], vs[i+1:]...)
+		t.flags &^= flagPlaced
 	} else if !ok {
 		return
 	}
@@ -435,6 +443,8 @@ func (g *Graph) placeVersion(gr uint32, v ID, changed func(lo, hi prov.Instant))
 		vs = append(vs, version{})
 		copy(vs[i+1:], vs[i:])
 		vs[i] = now
+		g.binding.writes[t.writes].placed = now.at
+		t.flags |= flagPlaced
 		if lo == prov.Forever {
 			hi = now.at
 		}
@@ -459,15 +469,14 @@ func (g *Graph) versionLess(a, b version) bool {
 	return strings.Compare(g.text(g.things[a.id].key), g.text(g.things[b.id].key)) < 0
 }
 
-// findVersion finds a version by the time it stands at, which is the time it
-// was placed with; a linear look is the way out when that has moved.
+// findVersion finds a version that is placed.
 func (g *Graph) findVersion(vs []version, v ID) int {
-	for i := len(vs) - 1; i >= 0; i-- {
-		if vs[i].id == v {
-			return i
-		}
+	at := version{at: g.binding.writes[g.things[v].writes].placed, id: v}
+	i := sort.Search(len(vs), func(i int) bool { return !g.versionLess(vs[i], at) })
+	if i == len(vs) || vs[i].id != v {
+		panic("graph: a version does not stand where it was placed")
 	}
-	return -1
+	return i
 }
 
 func (g *Graph) rebind(gr uint32, lo, hi prov.Instant, k uint32) {

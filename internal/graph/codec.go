@@ -1,10 +1,12 @@
 package graph
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"unsafe"
 
 	"github.com/stemma-lineage/stemma/prov"
@@ -12,214 +14,344 @@ import (
 
 // A snapshot file is the slices of a graph as they lie in memory:
 //
-//	magic    8 bytes "stemgrf" and the format version
-//	check    4 bytes CRC-32C of all that follows
-//	zero     4 bytes
-//	sections for each slice: element size and count (uint64, little endian),
-//	         then its bytes, padded to 8
+//	magic     8 bytes "stemgrf" and the format version
+//	check     4 bytes CRC-32C of the table
+//	sections  4 bytes, their number
+//	table     for each section 24 bytes: element size and count (8 each),
+//	          CRC-32C of the section with its padding (4), zero (4)
+//	sections  each padded to 8 bytes
 //
-// It is derived from the log and never needed: one that is damaged, of another
-// version, or written by a machine that lays structs out differently is
-// refused, and the log is folded again.
-const codecVersion = 2
+// Numbers are little endian. It is derived from the log and never needed: one
+// that is damaged, of another version, or written by a machine that lays
+// structs out differently is refused, and the log is folded again.
+//
+// The sections that only Fold needs come last. They are neither checked nor
+// looked at before the first entry is folded into a graph that was read.
+const codecVersion = 3
 
 var magic = [8]byte{'s', 't', 'e', 'm', 'g', 'r', 'f', codecVersion}
+
+const (
+	headerSize = 16
+	tableRow   = 24
+)
 
 // ErrSnapshot says that a snapshot file cannot be used.
 var ErrSnapshot = errors.New("the snapshot cannot be used")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Encode gives the snapshot file of the graph.
-func (g *Graph) Encode() []byte {
-	g.Compact()
-	w := &writer{b: make([]byte, 16, 1<<20)}
-	copy(w.b, magic[:])
-	put(w, g.arena)
-	put(w, g.things)
-	put(w, g.table)
-	put(w, g.rels)
-	put(w, []uint64{uint64(g.rows.base)})
-	put(w, g.rows.outStart)
-	put(w, g.rows.out.word)
-	put(w, g.rows.out.rel)
-	put(w, g.rows.inStart)
-	put(w, g.rows.in.word)
-	put(w, g.rows.in.rel)
-	put(w, g.alike)
-	put(w, g.attrs)
-	put(w, g.ments)
-	put(w, g.recorded)
-	put(w, g.digests)
-	put(w, g.seen)
-	put(w, g.marks)
-	put(w, g.problems)
-	put(w, g.retracted)
-	b := &g.binding
-	put(w, b.acts)
-	put(w, b.claims)
-	put(w, b.asserts)
-	put(w, b.writes)
-	put(w, b.joins)
-	put(w, []uint64{uint64(len(b.groups))})
-	for _, gr := range b.groups {
-		put(w, gr.members)
-		put(w, gr.versions)
-		put(w, gr.reads)
-	}
-	put(w, []uint64{uint64(len(g.words.list)), uint64(len(g.slots))})
-	for _, s := range g.words.list {
-		put(w, []byte(s))
-	}
-	for _, s := range g.slots {
-		put(w, []byte(s.key))
-		put(w, []uint64{uint64(len(s.items))})
-		for _, it := range s.items {
-			put(w, []uint64{uint64(it.at), uint64(it.id), uint64(it.entry)})
-			put(w, it.rels)
-			put(w, it.ends)
-		}
-	}
-	binary.LittleEndian.PutUint32(w.b[8:], crc32.Checksum(w.b[16:], castagnoli))
-	return w.b
+// section is one slice of a graph.
+type section struct {
+	size  uint64 // of an element
+	count func() uint64
+	bytes func() []byte
+	set   func(b []byte, n uint64)
 }
 
-// Decode reads a snapshot file. The graph keeps the bytes of b.
+func sectionOf[T any](s *[]T) section {
+	var zero T
+	size := unsafe.Sizeof(zero)
+	return section{
+		size:  uint64(size),
+		count: func() uint64 { return uint64(len(*s)) },
+		bytes: func() []byte {
+			if len(*s) == 0 {
+				return nil
+			}
+			return unsafe.Slice((*byte)(unsafe.Pointer(&(*s)[0])), uintptr(len(*s))*size)
+		},
+		set: func(b []byte, n uint64) {
+			*s = nil
+			if n > 0 { // appending to the slice copies it: its capacity is its length
+				*s = unsafe.Slice((*T)(unsafe.Pointer(&b[0])), n)
+			}
+		},
+	}
+}
+
+// flat is what is no flat slice in the graph, made flat for the file. An end
+// is where a part ends in the slice that holds all.
+type flat struct {
+	base     []uint64 // of rows
+	wordText []byte
+	wordEnd  []uint64
+
+	members    []ID
+	memberEnd  []uint64
+	versions   []version
+	versionEnd []uint64
+	reads      []uint32
+	readEnd    []uint64
+
+	slotText []byte
+	slotEnd  []uint64
+	items    []flatItem
+	itemEnd  []uint64
+	itemRels []uint32
+	itemStop []prov.Instant
+}
+
+type flatItem struct {
+	at          prov.Instant
+	id          ID
+	entry       uint32
+	rels, stops uint32
+}
+
+// sections lists the sections in the order of the file: those that questions
+// need, and those that only Fold needs.
+func (g *Graph) sections(f *flat) (hot, cold []section) {
+	b := &g.binding
+	hot = []section{sectionOf(&g.arena), sectionOf(&g.things), sectionOf(&g.table), sectionOf(&g.rels),
+		sectionOf(&f.base), sectionOf(&g.rows.outStart), sectionOf(&g.rows.out.word), sectionOf(&g.rows.out.rel),
+		sectionOf(&g.rows.inStart), sectionOf(&g.rows.in.word), sectionOf(&g.rows.in.rel), sectionOf((*[]uint64)(&g.alike)),
+		sectionOf(&g.attrs), sectionOf(&g.ments), sectionOf(&g.recorded), sectionOf(&g.marks), sectionOf(&g.problems),
+		sectionOf(&g.retracted), sectionOf(&b.acts), sectionOf(&b.claims), sectionOf(&b.writes),
+		sectionOf(&f.wordText), sectionOf(&f.wordEnd)}
+	cold = []section{sectionOf(&g.digests), sectionOf(&g.seen), sectionOf(&b.asserts), sectionOf(&b.joins),
+		sectionOf(&f.members), sectionOf(&f.memberEnd), sectionOf(&f.versions), sectionOf(&f.versionEnd),
+		sectionOf(&f.reads), sectionOf(&f.readEnd), sectionOf(&f.slotText), sectionOf(&f.slotEnd),
+		sectionOf(&f.items), sectionOf(&f.itemEnd), sectionOf(&f.itemRels), sectionOf(&f.itemStop)}
+	return hot, cold
+}
+
+func (g *Graph) flatten() *flat {
+	f := &flat{base: []uint64{uint64(g.rows.base)}}
+	for _, s := range g.words.list {
+		f.wordText = append(f.wordText, s...)
+		f.wordEnd = append(f.wordEnd, uint64(len(f.wordText)))
+	}
+	for _, gr := range g.binding.groups {
+		f.members = append(f.members, gr.members...)
+		f.memberEnd = append(f.memberEnd, uint64(len(f.members)))
+		f.versions = append(f.versions, gr.versions...)
+		f.versionEnd = append(f.versionEnd, uint64(len(f.versions)))
+		f.reads = append(f.reads, gr.reads...)
+		f.readEnd = append(f.readEnd, uint64(len(f.reads)))
+	}
+	for _, s := range g.slots {
+		f.slotText = append(f.slotText, s.key...)
+		f.slotEnd = append(f.slotEnd, uint64(len(f.slotText)))
+		for _, it := range s.items {
+			f.items = append(f.items, flatItem{it.at, it.id, it.entry, uint32(len(it.rels)), uint32(len(it.ends))})
+			f.itemRels = append(f.itemRels, it.rels...)
+			f.itemStop = append(f.itemStop, it.ends...)
+		}
+		f.itemEnd = append(f.itemEnd, uint64(len(f.items)))
+	}
+	return f
+}
+
+var padding [8]byte
+
+func padOf(n uint64) uint64 { return (8 - n%8) % 8 }
+
+// WriteTo writes the snapshot file of the graph. It holds no copy of it.
+func (g *Graph) WriteTo(w io.Writer) (written int64, err error) {
+	if err := g.thaw(); err != nil {
+		return 0, err
+	}
+	g.Compact()
+	hot, cold := g.sections(g.flatten())
+	all := append(hot, cold...)
+	head := make([]byte, headerSize, headerSize+tableRow*len(all))
+	copy(head, magic[:])
+	binary.LittleEndian.PutUint32(head[12:], uint32(len(all)))
+	for _, s := range all {
+		b := s.bytes()
+		sum := crc32.Update(crc32.Checksum(b, castagnoli), castagnoli, padding[:padOf(uint64(len(b)))])
+		head = binary.LittleEndian.AppendUint64(head, s.size)
+		head = binary.LittleEndian.AppendUint64(head, s.count())
+		head = binary.LittleEndian.AppendUint64(head, uint64(sum))
+	}
+	binary.LittleEndian.PutUint32(head[8:], crc32.Checksum(head[headerSize:], castagnoli))
+	put := func(b []byte) {
+		if err == nil {
+			var n int
+			n, err = w.Write(b)
+			written += int64(n)
+		}
+	}
+	put(head)
+	for _, s := range all {
+		b := s.bytes()
+		put(b)
+		put(padding[:padOf(uint64(len(b)))])
+	}
+	return written, err
+}
+
+// Encode gives the snapshot file of the graph as one piece.
+func (g *Graph) Encode() []byte {
+	var b bytes.Buffer
+	if _, err := g.WriteTo(&b); err != nil {
+		panic("graph: writing to memory: " + err.Error()) // only a damaged snapshot can: Decode, then Fold, tells of it
+	}
+	return b.Bytes()
+}
+
+// Decode reads a snapshot file. The graph keeps the bytes of b, and writes to
+// them when it is folded into.
 func Decode(b []byte) (*Graph, error) {
-	if len(b) < 16 || [8]byte(b[:8]) != magic {
+	if len(b) < headerSize || [8]byte(b[:8]) != magic {
 		return nil, fmt.Errorf("%w: it is of another version or no snapshot", ErrSnapshot)
 	}
-	if crc32.Checksum(b[16:], castagnoli) != binary.LittleEndian.Uint32(b[8:]) {
-		return nil, fmt.Errorf("%w: its checksum is wrong", ErrSnapshot)
+	g, f := New(), &flat{}
+	hot, cold := g.sections(f)
+	n := len(hot) + len(cold)
+	start := headerSize + tableRow*n
+	if int(binary.LittleEndian.Uint32(b[12:])) != n || len(b) < start ||
+		crc32.Checksum(b[headerSize:start], castagnoli) != binary.LittleEndian.Uint32(b[8:]) {
+		return nil, fmt.Errorf("%w: its table is damaged", ErrSnapshot)
 	}
-	g := New()
-	r := &reader{b: b[16:]}
-	get(r, &g.arena)
-	get(r, &g.things)
-	get(r, &g.table)
-	get(r, &g.rels)
-	g.rows.base = uint32(r.numbers(1)[0])
-	get(r, &g.rows.outStart)
-	get(r, &g.rows.out.word)
-	get(r, &g.rows.out.rel)
-	get(r, &g.rows.inStart)
-	get(r, &g.rows.in.word)
-	get(r, &g.rows.in.rel)
-	get(r, (*[]uint64)(&g.alike))
-	get(r, &g.attrs)
-	get(r, &g.ments)
-	get(r, &g.recorded)
-	get(r, &g.digests)
-	get(r, &g.seen)
-	get(r, &g.marks)
-	get(r, &g.problems)
-	get(r, &g.retracted)
-	bi := &g.binding
-	get(r, &bi.acts)
-	get(r, &bi.claims)
-	get(r, &bi.asserts)
-	get(r, &bi.writes)
-	get(r, &bi.joins)
-	n := r.numbers(1)
-	bi.groups = nil
-	for i := uint64(0); i < n[0] && !r.bad; i++ {
-		var gr group
-		get(r, &gr.members)
-		get(r, &gr.versions)
-		get(r, &gr.reads)
-		bi.groups = append(bi.groups, gr)
+	r := &sectionReader{table: b[headerSize:start], b: b[start:]}
+	for _, s := range hot {
+		r.take(s, true)
 	}
-	n = r.numbers(2)
-	g.words = words{index: map[string]uint32{}}
-	for i := uint64(0); i < n[0] && !r.bad; i++ {
-		var s []byte
-		get(r, &s)
-		g.words.list = append(g.words.list, string(s))
-		g.words.index[string(s)] = uint32(i)
+	var later []func() bool
+	for _, s := range cold {
+		later = append(later, r.take(s, false))
 	}
-	g.slots = nil
-	for i := uint64(0); i < n[1] && !r.bad; i++ {
-		g.slots = append(g.slots, r.slot())
-		g.slotKeys[g.slots[i].key] = uint32(i)
+	switch {
+	case r.bad || len(r.b) != 0:
+		return nil, fmt.Errorf("%w: it is damaged, or its sections do not fit", ErrSnapshot)
+	case !g.plausible(f) || !g.unflattenWords(f):
+		return nil, fmt.Errorf("%w: its sections contradict one another", ErrSnapshot)
 	}
-	delete(g.slotKeys, "")
-	if r.bad || len(r.b) != 0 || len(g.things) == 0 || len(g.rels) == 0 || g.rows.base != uint32(len(g.rels)) || len(g.rows.outStart) != len(g.things)+1 || len(g.rows.inStart) != len(g.things)+1 {
-		return nil, fmt.Errorf("%w: its sections do not fit", ErrSnapshot)
+	g.rows.base = uint32(f.base[0])
+	g.cold = func() error {
+		for _, check := range later {
+			if !check() {
+				return fmt.Errorf("%w: a section that only the fold needs is damaged", ErrSnapshot)
+			}
+		}
+		if !g.unflatten(f) {
+			return fmt.Errorf("%w: the sections that only the fold needs contradict one another", ErrSnapshot)
+		}
+		return nil
 	}
 	return g, nil
 }
 
-func (r *reader) slot() slot {
-	var key []byte
-	get(r, &key)
-	s := slot{key: string(key)}
-	n := r.numbers(1)
-	for i := uint64(0); i < n[0] && !r.bad; i++ {
-		x := r.numbers(3)
-		it := slotItem{at: instantOf(x[0]), id: ID(x[1]), entry: uint32(x[2])}
-		get(r, &it.rels)
-		get(r, &it.ends)
-		if len(it.ends) == 0 {
-			it.ends = nil
+// plausible tells whether the slices that go together fit.
+func (g *Graph) plausible(f *flat) bool {
+	r := &g.rows
+	return len(g.things) > 0 && len(g.rels) > 0 && len(g.table) > len(g.things) && len(g.table)&(len(g.table)-1) == 0 &&
+		len(f.base) == 1 && f.base[0] == uint64(len(g.rels)) && len(g.marks) == len(g.recorded) &&
+		len(r.outStart) == len(g.things)+1 && len(r.inStart) == len(g.things)+1 &&
+		len(r.out.word) == len(r.out.rel) && len(r.in.word) == len(r.in.rel)
+}
+
+// thaw makes a graph that was read ready for Fold.
+func (g *Graph) thaw() error {
+	if g.cold == nil {
+		return nil
+	}
+	err := g.cold()
+	if err == nil {
+		g.cold = nil
+	}
+	return err
+}
+
+type sectionReader struct {
+	table, b []byte
+	bad      bool
+}
+
+// take cuts the next section off. now says to check it at once; else the
+// function that it gives does, and sets the slice.
+func (r *sectionReader) take(s section, now bool) func() bool {
+	size, n := binary.LittleEndian.Uint64(r.table), binary.LittleEndian.Uint64(r.table[8:])
+	sum := binary.LittleEndian.Uint64(r.table[16:])
+	r.table = r.table[tableRow:]
+	if r.bad || size != s.size || n > uint64(len(r.b))/size {
+		r.bad = true
+		return nil
+	}
+	end := n*size + padOf(n*size)
+	if end > uint64(len(r.b)) {
+		r.bad = true
+		return nil
+	}
+	b := r.b[:end]
+	r.b = r.b[end:]
+	set := func() bool {
+		if uint64(crc32.Checksum(b, castagnoli)) != sum {
+			return false
 		}
-		s.items = append(s.items, it)
+		s.set(b, n)
+		return true
 	}
-	return s
-}
-
-type writer struct{ b []byte }
-
-func put[T any](w *writer, s []T) {
-	var zero T
-	size := unsafe.Sizeof(zero)
-	w.b = binary.LittleEndian.AppendUint64(w.b, uint64(size))
-	w.b = binary.LittleEndian.AppendUint64(w.b, uint64(len(s)))
-	if len(s) > 0 {
-		w.b = append(w.b, unsafe.Slice((*byte)(unsafe.Pointer(&s[0])), uintptr(len(s))*size)...)
-	}
-	for len(w.b)%8 != 0 {
-		w.b = append(w.b, 0)
-	}
-}
-
-type reader struct {
-	b   []byte
-	bad bool
-}
-
-func get[T any](r *reader, s *[]T) {
-	var zero T
-	size := uint64(unsafe.Sizeof(zero))
-	*s = nil
-	if r.bad || len(r.b) < 16 {
+	if now && !set() {
 		r.bad = true
-		return
 	}
-	if binary.LittleEndian.Uint64(r.b) != size {
-		r.bad = true
-		return
-	}
-	n := binary.LittleEndian.Uint64(r.b[8:])
-	r.b = r.b[16:]
-	if n > uint64(len(r.b))/size {
-		r.bad = true
-		return
-	}
-	if n > 0 {
-		// Appending to the slice copies it: its capacity is its length.
-		*s = unsafe.Slice((*T)(unsafe.Pointer(&r.b[0])), n)
-	}
-	r.b = r.b[min((n*size+7)/8*8, uint64(len(r.b))):]
+	return set
 }
 
-func (r *reader) numbers(n int) []uint64 {
-	var s []uint64
-	get(r, &s)
-	if len(s) != n {
-		r.bad = true
-		return make([]uint64, n)
+// cut gives the part of all that ends at the i-th end.
+func cut[T any](all []T, ends []uint64, i int) ([]T, bool) {
+	from := uint64(0)
+	if i > 0 {
+		from = ends[i-1]
 	}
-	return s
+	if from > ends[i] || ends[i] > uint64(len(all)) {
+		return nil, false
+	}
+	return all[from:ends[i]:ends[i]], true
 }
 
-func instantOf(x uint64) prov.Instant { return prov.Instant(int64(x)) }
+func (g *Graph) unflattenWords(f *flat) bool {
+	g.words = words{index: make(map[string]uint32, len(f.wordEnd))}
+	for i := range f.wordEnd {
+		s, ok := cut(f.wordText, f.wordEnd, i)
+		if !ok {
+			return false
+		}
+		g.words.list = append(g.words.list, string(s))
+		g.words.index[string(s)] = uint32(i)
+	}
+	return true
+}
+
+func (g *Graph) unflatten(f *flat) bool {
+	if len(f.versionEnd) != len(f.memberEnd) || len(f.readEnd) != len(f.memberEnd) || len(f.itemEnd) != len(f.slotEnd) {
+		return false
+	}
+	g.binding.groups = make([]group, len(f.memberEnd))
+	for i := range g.binding.groups {
+		gr := &g.binding.groups[i]
+		var ok1, ok2, ok3 bool
+		gr.members, ok1 = cut(f.members, f.memberEnd, i)
+		gr.versions, ok2 = cut(f.versions, f.versionEnd, i)
+		gr.reads, ok3 = cut(f.reads, f.readEnd, i)
+		if !ok1 || !ok2 || !ok3 {
+			return false
+		}
+	}
+	g.slots = make([]slot, len(f.slotEnd))
+	for i := range g.slots {
+		key, ok1 := cut(f.slotText, f.slotEnd, i)
+		items, ok2 := cut(f.items, f.itemEnd, i)
+		if !ok1 || !ok2 {
+			return false
+		}
+		s := &g.slots[i]
+		s.key = string(key)
+		for _, x := range items {
+			if int(x.rels) > len(f.itemRels) || int(x.stops) > len(f.itemStop) {
+				return false
+			}
+			it := slotItem{at: x.at, id: x.id, entry: x.entry, rels: f.itemRels[:x.rels:x.rels]}
+			if x.stops > 0 {
+				it.ends = f.itemStop[:x.stops:x.stops]
+			}
+			f.itemRels, f.itemStop = f.itemRels[x.rels:], f.itemStop[x.stops:]
+			s.items = append(s.items, it)
+		}
+		g.slotKeys[s.key] = uint32(i)
+	}
+	delete(g.slotKeys, "")
+	return true
+}

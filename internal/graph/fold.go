@@ -39,6 +39,9 @@ const emptySHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b785
 // cannot be understood changes nothing but is kept as a problem; an entry
 // whose bytes are not an entry at all is an error, and so is a gap.
 func (g *Graph) Fold(index uint64, content []byte) error {
+	if err := g.thaw(); err != nil {
+		return fmt.Errorf("folding entry %d: %w", index, err)
+	}
 	e, err := statement.ParseEntry(content)
 	if err != nil && index == g.Size() {
 		return fmt.Errorf("folding entry %d: %w", index, err)
@@ -51,6 +54,9 @@ func (g *Graph) Fold(index uint64, content []byte) error {
 func (g *Graph) FoldParsed(index uint64, recordedAt time.Time, p statement.Parsed) error {
 	if index != g.Size() {
 		return fmt.Errorf("folding entry %d: the graph holds %d entries; fold them in order", index, g.Size())
+	}
+	if err := g.thaw(); err != nil {
+		return fmt.Errorf("folding entry %d: %w", index, err)
 	}
 	k := uint32(index)
 	at := prov.At(recordedAt)
@@ -436,6 +442,8 @@ func (f *folder) isSeries(id ID) bool {
 
 // Skip passes over entries up to index to: what they say is not known here. A
 // bundle holds only the entries that its answer rests on.
+//
+// It is for graphs that were made by New.
 func (g *Graph) Skip(to uint64) {
 	b := &g.binding
 	for g.Size() < to {

@@ -55,6 +55,7 @@ type thing struct {
 
 const (
 	flagDigest = 1 << iota // the thing is content, named by digest
+	flagPlaced             // the version stands in its group
 )
 
 type span struct {
@@ -112,6 +113,10 @@ type Graph struct {
 	retracted []retraction
 	slots     []slot
 	slotKeys  map[string]uint32 // word -> slot; rebuilt on load
+
+	// cold reads what only Fold needs of the snapshot that the graph came from;
+	// nil when that is done, or there was none.
+	cold func() error
 }
 
 // mark is where each slice stood when an entry began: what a retraction

@@ -128,3 +128,87 @@ func TestSameAsRing(t *testing.T) {
 		t.Errorf("why the model: %d things, want 4", got)
 	}
 }
+
+const million = 1_000_000
+
+// derivations folds n derivations, a thousand an entry.
+func derivations(t *testing.T, n int, pair func(i int) (to, from string)) *graph.Graph {
+	t.Helper()
+	const each = 1000
+	return foldAll(t, n/each, func(k int) (statement.Predicate, statement.Subject) {
+		e := &statement.Entity{State: "described"}
+		for i := k * each; i < (k+1)*each; i++ {
+			to, from := pair(i)
+			e.Derived = append(e.Derived, statement.Derivation{To: statement.Resource{Ref: to}, Rule: statement.RuleStated,
+				From: []statement.DerivedInput{{Resource: statement.Resource{Ref: from}}}})
+		}
+		return e, subject("dataset:subject@1", nil)
+	})
+}
+
+// TestMillion asks graphs of a million relations of hostile shapes. Each is
+// asked out of the lists and out of the rows.
+func TestMillion(t *testing.T) {
+	for name, pair := range map[string]func(i int) (to, from string){
+		"chain": func(i int) (string, string) { return fmt.Sprintf("dataset:d@%d", i+1), fmt.Sprintf("dataset:d@%d", i) },
+		"users": func(i int) (string, string) { return fmt.Sprintf("model:m%d@1", i), "dataset:d@0" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := derivations(t, million, pair)
+			to, from := pair(million - 1)
+			for range 2 {
+				v := g.At(prov.Now)
+				first, last := v.LookupKey("dataset:d@0"), v.LookupKey(to)
+				if got := query.Reach(v, []graph.ID{first}, query.Down); got != million+1 {
+					t.Errorf("%d things are downstream, want %d", got, million+1)
+				}
+				want := 2
+				if from != "dataset:d@0" {
+					want = million + 1
+				}
+				if got := query.Reach(v, []graph.ID{last}, query.Up); got != want {
+					t.Errorf("%d things are upstream of the last, want %d", got, want)
+				}
+				if !query.Reaches(v, first, last) || query.Reaches(v, last, first) {
+					t.Error("Reaches says otherwise")
+				}
+				if got, hidden := reached(t, query.Blast, v, "dataset:d@0", query.Options{Limit: 10}); got != 10 || hidden != million+1-10 {
+					t.Errorf("blast with a limit: %d things and %d hidden, want 10 and %d", got, hidden, million+1-10)
+				}
+				g.Compact()
+			}
+		})
+	}
+}
+
+// TestMillionVersions registers a million versions of one series in the order
+// of time, and reads the series in between.
+func TestMillionVersions(t *testing.T) {
+	const each = 1000
+	g := graph.New()
+	add := func(p statement.Predicate, subjects ...statement.Subject) {
+		t.Helper()
+		i := int(g.Size())
+		if err := g.Fold(uint64(i), content(t, subjects, p, recorded(i))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for k := range million / each {
+		subjects := make([]statement.Subject, each)
+		for i := range subjects {
+			subjects[i] = subject(fmt.Sprintf("dataset:d@%07d", k*each+i), nil)
+		}
+		add(&statement.Entity{State: "registered", At: hour(k)}, subjects...)
+	}
+	add(&statement.Activity{Kind: "train", ID: "activity:r", StartedAt: hour(500), Used: used("dataset:d")}, subject("model:m", nil))
+	v := g.At(prov.Now)
+	for r := range v.Out(v.LookupKey("activity:r")) {
+		// Of the versions of one moment the last by name is the current one.
+		if got := string(v.Key(r.To())); r.Type() == prov.Used && got != "dataset:d@0500999" {
+			t.Errorf("the activity read %s", got)
+		}
+	}
+	if got := query.Reach(v, []graph.ID{v.LookupKey("model:m@r")}, query.Up); got != 3 {
+		t.Errorf("%d things are upstream of the model, want 3", got)
+	}
+}
