@@ -1,13 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -22,8 +23,12 @@ import (
 type question struct {
 	use, short, example string
 	args                []string
+	flags               []string // beside the clocks and the format: only those that the question heeds
 	ask                 func(v graph.View, args []string, o query.Options) (*query.Answer, error)
 }
+
+// lineageFlags are those of the closures.
+var lineageFlags = []string{"depth", "limit", "kind", "relation", "count"}
 
 // defaultPaths is how many paths --all gives unless --limit says otherwise.
 const defaultPaths = 100
@@ -34,28 +39,43 @@ func askCommands() []*cobra.Command {
 	}
 	var out []*cobra.Command
 	for _, q := range []question{
-		{"why REF", "What was it made from, by whom, and who approved it", "  stemma why model:fraud@1\n  stemma why dataset:lake/tx --at 2026-03-01 -o json", []string{"one REF"}, one(query.Why)},
-		{"blast REF", "What was made with it, all the way down", "  stemma blast dataset:transactions@2026-03\n  stemma blast credential:vault/prod/scorer@4 -o csv\n  stemma blast dataset:lake/tx --since 2026-03-01", []string{"one REF"}, one(query.Blast)},
-		{"path FROM TO", "How one thing depends on another: all that lies between, and the shortest path", "  stemma path model:fraud@1 dataset:transactions@2026-02\n  stemma path model:fraud@1 dataset:transactions --all", []string{"FROM", "TO"},
-			func(v graph.View, args []string, o query.Options) (*query.Answer, error) {
+		{"why REF", "What was it made from, by whom, and who approved it", "  stemma why model:fraud@1\n  stemma why dataset:lake/tx --at 2026-03-01 -o json",
+			[]string{"one REF"}, lineageFlags, one(query.Why)},
+		{"blast REF", "What was made with it, all the way down", "  stemma blast dataset:transactions@2026-03\n  stemma blast credential:vault/prod/scorer@4 -o csv\n  stemma blast dataset:lake/tx --since 2026-03-01 --count",
+			[]string{"one REF"}, append([]string{"since"}, lineageFlags...), one(query.Blast)},
+		{"path FROM TO", "How one thing depends on another: all that lies between, and the shortest path", "  stemma path model:fraud@1 dataset:transactions@2026-02\n  stemma path model:fraud@1 dataset:transactions --all",
+			[]string{"FROM", "TO"}, []string{"limit", "relation", "all"}, func(v graph.View, args []string, o query.Options) (*query.Answer, error) {
 				return query.Path(v, args[0], args[1], o)
 			}},
-		{"reach IDENTITY [RESOURCE]", "How an identity, agent or service can reach a resource, or all that it can reach", "  stemma reach sa:prod/scorer\n  stemma reach service:fraud-scoring resource:s3://acme/features --at 2026-03-11\n  stemma reach agent:helper@2 --kind resource,tool", nil,
-			func(v graph.View, args []string, o query.Options) (*query.Answer, error) {
-				return query.CanReach(v, args[0], strings.Join(args[1:], ""), o)
-			}},
-		{"history REF", "What happened to it, when, and by whom", "  stemma history service:fraud-scoring\n  stemma history model:fraud", []string{"one REF"}, one(query.History)},
-		{"show REF", "What is recorded of one thing, both ways", "  stemma show model:fraud@1", []string{"one REF"}, one(query.Show)},
-		{"search TEXT", "Which names contain a text", "  stemma search fraud --limit 20", []string{"a text"}, one(query.Search)},
+		{"reach IDENTITY [RESOURCE]", "How an identity, agent or service can reach a resource, or all that it can reach", "  stemma reach sa:prod/scorer\n  stemma reach service:fraud-scoring resource:s3://acme/features --at 2026-03-11\n  stemma reach agent:helper@2 --kind resource,tool",
+			nil, []string{"depth", "limit", "kind", "relation", "all"}, reach},
+		{"history REF", "What happened to it, when, and by whom", "  stemma history service:fraud-scoring\n  stemma history model:fraud",
+			[]string{"one REF"}, nil, one(query.History)},
+		{"show REF", "What is recorded of one thing, both ways", "  stemma show model:fraud@1",
+			[]string{"one REF"}, []string{"limit"}, one(query.Show)},
+		{"search TEXT", "Which names contain a text", "  stemma search fraud --limit 20",
+			[]string{"a text"}, []string{"limit"}, one(query.Search)},
 	} {
 		out = append(out, askCommand(q))
 	}
 	return append(out, diffCommand())
 }
 
+func reach(v graph.View, args []string, o query.Options) (*query.Answer, error) {
+	switch {
+	case len(args) == 1 && o.All:
+		return nil, usage("--all gives every path to one resource; name it: stemma reach %s RESOURCE --all", args[0])
+	case len(args) == 1:
+		return query.CanReach(v, args[0], "", o)
+	case o.Depth > 0 || len(o.Kinds) > 0:
+		return nil, usage("--depth and --kind narrow what an identity can reach; leave them out, or RESOURCE")
+	}
+	return query.CanReach(v, args[0], args[1], o)
+}
+
 func askCommand(q question) *cobra.Command {
 	c := &cobra.Command{Use: q.use, Short: q.short, Example: q.example, Args: exactly(q.args...)}
-	if strings.HasPrefix(q.use, "reach ") {
+	if c.Name() == "reach" {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if len(args) != 1 && len(args) != 2 {
 				return usage("%s takes IDENTITY and, if you ask for one only, RESOURCE; %s --help shows examples", c.CommandPath(), c.CommandPath())
@@ -64,13 +84,7 @@ func askCommand(q question) *cobra.Command {
 		}
 	}
 	clockFlags(c)
-	limitFlags(c)
-	if q.use == "blast REF" {
-		c.Flags().String("since", "", "of a series: only versions written then or later")
-	}
-	if strings.HasPrefix(q.use, "path ") || strings.HasPrefix(q.use, "reach ") {
-		c.Flags().Bool("all", false, fmt.Sprintf("every path; --limit bounds their number (default %d, 0: no limit)", defaultPaths))
-	}
+	limitFlags(c, q.flags...)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		w, err := workspace(c)
 		if err != nil {
@@ -89,18 +103,50 @@ func askCommand(q question) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if !strings.HasPrefix(q.use, "search") {
+		if c.Name() != "search" {
 			if args, err = hashed(args); err != nil {
 				return err
 			}
 		}
-		a, err := q.ask(v, args, opt)
+		if format, _ := c.Flags().GetString("output"); format == "jsonl" {
+			return lines(c, w, h, v, args, opt)
+		}
+		ask := q.ask
+		if count, _ := c.Flags().GetBool("count"); count {
+			if format, _ := c.Flags().GetString("output"); format == "dot" || format == "mermaid" {
+				return usage("--count names no things to draw; use -o text, json, csv or html")
+			}
+			ask = func(v graph.View, args []string, o query.Options) (*query.Answer, error) {
+				return query.Counts(v, c.Name(), args[0], o)
+			}
+		}
+		a, err := ask(v, args, opt)
 		if err != nil {
 			return err
 		}
 		return answer(c, w, h, a)
 	}
 	return c
+}
+
+// lines writes an answer piece by piece.
+func lines(c *cobra.Command, w *app.Workspace, h evlog.Head, v graph.View, args []string, opt query.Options) error {
+	count, _ := c.Flags().GetBool("count")
+	if name := c.Name(); count || name != "why" && name != "blast" {
+		return usage("-o jsonl gives the items of why and blast, one a line; use -o json here")
+	}
+	root, err := rootAt(c.Context(), w, h, v.AsOf().Known)
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriterSize(c.OutOrStdout(), 1<<16)
+	err = query.Lines(v, c.Name(), args[0], opt, func(l *query.Line) error {
+		if l.Header != nil {
+			l.Header.Root = root
+		}
+		return report.Line(out, l)
+	})
+	return errors.Join(err, out.Flush())
 }
 
 // hashed puts the digest in the place of each argument that is a file here and
@@ -124,14 +170,29 @@ func hashed(args []string) ([]string, error) {
 func clockFlags(c *cobra.Command) {
 	c.Flags().String("at", "", "as it was at this time (RFC 3339 or a date; default: the whole history)")
 	c.Flags().String("known", "", "as it was known at this time or log size (default: now)")
-	c.Flags().StringP("output", "o", "text", "text, json, csv, dot, mermaid or html")
+	c.Flags().StringP("output", "o", "text", "text, json, csv, dot, mermaid or html; of why and blast also jsonl, one item a line")
 }
 
-func limitFlags(c *cobra.Command) {
-	c.Flags().Int("depth", 0, "relations from the focus at most (0: no limit)")
-	c.Flags().Int("limit", 0, "things in the answer at most (0: no limit); what is cut is counted")
-	c.Flags().StringSlice("kind", nil, "only things of these kinds")
-	c.Flags().StringSlice("relation", nil, "walk only relations of these types")
+// limitFlags adds those flags that a question heeds.
+func limitFlags(c *cobra.Command, names ...string) {
+	for _, name := range names {
+		switch name {
+		case "depth":
+			c.Flags().Int("depth", 0, "relations from the focus at most (0: no limit); what is cut is counted")
+		case "limit":
+			c.Flags().Int("limit", 0, "things in the answer at most (0: no limit); what is cut is counted")
+		case "kind":
+			c.Flags().StringSlice("kind", nil, "only things of these kinds")
+		case "relation":
+			c.Flags().StringSlice("relation", nil, "walk only relations of these types")
+		case "since":
+			c.Flags().String("since", "", "of a series: only versions written then or later")
+		case "all":
+			c.Flags().Bool("all", false, fmt.Sprintf("every path; --limit bounds their number (default %d, 0: no limit)", defaultPaths))
+		case "count":
+			c.Flags().Bool("count", false, "how many things by kind and environment, without saying which")
+		}
+	}
 }
 
 func options(c *cobra.Command) (query.Options, error) {
@@ -141,6 +202,9 @@ func options(c *cobra.Command) (query.Options, error) {
 	o.Stop = func() bool { return c.Context().Err() != nil }
 	if o.All, _ = c.Flags().GetBool("all"); o.All && !c.Flags().Changed("limit") {
 		o.Limit = defaultPaths
+	}
+	if count, _ := c.Flags().GetBool("count"); count && o.Limit > 0 {
+		return o, usage("--count counts everything; leave out --limit")
 	}
 	if o.Depth < 0 || o.Limit < 0 {
 		return o, usage("--depth and --limit cannot be negative")
@@ -210,14 +274,10 @@ func knownSize(ctx context.Context, w *app.Workspace, g *graph.Graph, s string) 
 // answer writes an answer to standard output. Its root is that of the log at
 // the size that the answer knows.
 func answer(c *cobra.Command, w *app.Workspace, h evlog.Head, a *query.Answer) error {
-	root := h.Root
-	if a.LogSize != uint64(h.Size) {
-		var err error
-		if root, err = w.Log.RootAt(c.Context(), int64(a.LogSize)); err != nil {
-			return err
-		}
+	var err error
+	if a.Root, err = rootAt(c.Context(), w, h, a.LogSize); err != nil {
+		return err
 	}
-	a.Root = hex.EncodeToString(root[:])
 	format, _ := c.Flags().GetString("output")
 	b, err := report.Write(a, format)
 	if err != nil {
@@ -227,14 +287,42 @@ func answer(c *cobra.Command, w *app.Workspace, h evlog.Head, a *query.Answer) e
 	return err
 }
 
+// secondView reads the clocks of the second side of a diff. When one of them
+// is given, the other is that of the first side: two valid times as known at
+// one size, or one valid time as known at two sizes.
+func secondView(c *cobra.Command, w *app.Workspace, g *graph.Graph, first graph.View, oneRef bool) (graph.View, error) {
+	at, known := "to-at", "to-known"
+	switch toAt, toKnown := c.Flags().Changed(at), c.Flags().Changed(known); {
+	case !toAt && !toKnown && !oneRef:
+		return first, nil
+	case toAt && !toKnown:
+		known = "known"
+	case toKnown && !toAt:
+		at = "at"
+	}
+	return view(c, w, g, at, known)
+}
+
+// rootAt gives the root of the log at a size, in hexadecimal.
+func rootAt(ctx context.Context, w *app.Workspace, h evlog.Head, size uint64) (string, error) {
+	root := h.Root
+	if size != uint64(h.Size) {
+		var err error
+		if root, err = w.Log.RootAt(ctx, int64(size)); err != nil {
+			return "", err
+		}
+	}
+	return hex.EncodeToString(root[:]), nil
+}
+
 func diffCommand() *cobra.Command {
 	c := &cobra.Command{Use: "diff FROM [TO]", Short: "In what two things, or one at two times, differ",
-		Example: "  stemma diff model:fraud@1 model:fraud@2\n  stemma diff model:fraud --at 2026-03-06 --to-at 2026-03-11\n  stemma diff model:fraud@2 --known 16 --exit-code"}
+		Example: "  stemma diff model:fraud@1 model:fraud@2\n  stemma diff model:fraud --at 2026-03-06 --to-at 2026-03-11\n  stemma diff model:fraud@2 --at 2026-03-11 --known 16 --to-known 18\n  stemma diff model:fraud@2 --known 16 --exit-code"}
 	clockFlags(c)
-	c.Flags().String("to-at", "", "--at of the second side")
-	c.Flags().String("to-known", "", "--known of the second side")
+	c.Flags().String("to-at", "", "--at of the second side (default: that of the first if --to-known is given, else the whole history)")
+	c.Flags().String("to-known", "", "--known of the second side (default: that of the first if --to-at is given, else now)")
 	c.Flags().Bool("exit-code", false, "exit with 13 when there are differences")
-	c.Flags().Int("depth", 0, "relations from the focus at most (0: no limit)")
+	limitFlags(c, "depth")
 	c.Args = func(c *cobra.Command, args []string) error {
 		if len(args) != 1 && len(args) != 2 {
 			return usage("stemma diff takes FROM and TO, or one REF with two clocks")
@@ -255,11 +343,9 @@ func diffCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		to := from
-		if len(args) == 1 || c.Flags().Changed("to-at") || c.Flags().Changed("to-known") {
-			if to, err = view(c, w, g, "to-at", "to-known"); err != nil {
-				return err
-			}
+		to, err := secondView(c, w, g, from, len(args) == 1)
+		if err != nil {
+			return err
 		}
 		opt, err := options(c)
 		if err != nil {

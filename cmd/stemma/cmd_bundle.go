@@ -27,7 +27,7 @@ func bundleCommand() *cobra.Command {
 	c.Flags().String("at", "", "as it was at this time")
 	c.Flags().String("known", "", "as it was known at this time or log size")
 	c.Flags().String("since", "", "blast of a series: only versions written then or later")
-	limitFlags(c)
+	limitFlags(c, "depth", "limit", "kind", "relation")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		switch args[0] {
 		case "why", "blast", "history":

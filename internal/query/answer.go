@@ -5,6 +5,8 @@ package query
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"strings"
 
@@ -44,6 +46,9 @@ type Answer struct {
 	History []Change `json:"history,omitempty"`
 	// Differences is the outcome of a Diff question.
 	Differences []Difference `json:"differences,omitempty"`
+	// Counts stands in the place of the items and relations, where the
+	// question asks for counts only.
+	Counts *Counted `json:"counts,omitempty"`
 
 	// Truncated says that a limit cut the answer, and Hidden how many things
 	// it left out: things, or paths where the question asks for all paths.
@@ -65,6 +70,7 @@ type Question struct {
 	Relations []string `json:"relations,omitempty"`
 	Limit     int      `json:"limit,omitempty"`
 	All       bool     `json:"all,omitempty"`
+	Count     bool     `json:"count,omitempty"`
 	Valid     string   `json:"valid,omitempty"` // RFC 3339; empty: the whole history
 	Known     uint64   `json:"known"`           // a log size
 	// Other clocks of a Diff of one ref with itself.
@@ -190,6 +196,8 @@ type builder struct {
 	rels    map[relKey]RelationItem
 	reached map[string][]Period // by name; of a Reach question
 	opt     Options
+	steps   int
+	halted  bool
 	answer  Answer
 }
 
@@ -357,11 +365,30 @@ func (b *builder) relation(r graph.Relation) {
 	b.rels[key] = it
 }
 
+// halt tells whether the question is to end. Loops over things ask it; end
+// then gives no answer.
+func (b *builder) halt() bool {
+	b.steps++
+	b.halted = b.halted || b.opt.stopped(b.steps)
+	return b.halted
+}
+
+// end gives the answer, if the question was not stopped.
+func (b *builder) end() (*Answer, error) {
+	if a := b.finish(); !b.halted {
+		return a, nil
+	}
+	return nil, ErrStopped
+}
+
 // finish sorts and fills in the answer.
 func (b *builder) finish() *Answer {
 	items := map[string]*Item{}
 	var order []string
 	take := func(id graph.ID, dist *int) {
+		if b.halt() {
+			return
+		}
 		name := b.name(id)
 		it := items[name]
 		if it == nil {
@@ -393,11 +420,18 @@ func (b *builder) finish() *Answer {
 			b.answer.Entities = append(b.answer.Entities, *it)
 		}
 	}
-	for _, r := range b.rels {
-		b.answer.Relations = append(b.answer.Relations, r)
-	}
-	sort.Slice(b.answer.Relations, func(i, j int) bool {
-		x, y := b.answer.Relations[i], b.answer.Relations[j]
+	b.answer.Relations = append(b.answer.Relations, b.sortedRelations()...)
+	sort.Strings(b.answer.Focus)
+	b.answer.Focus = uniq(b.answer.Focus)
+	sortUnknown(b.answer.Unknown)
+	return &b.answer
+}
+
+// sortedRelations gives the relations so far in the order of an answer.
+func (b *builder) sortedRelations() []RelationItem {
+	out := slices.Collect(maps.Values(b.rels))
+	sort.Slice(out, func(i, j int) bool {
+		x, y := out[i], out[j]
 		for _, c := range []int{strings.Compare(x.From, y.From), strings.Compare(x.Type, y.Type), strings.Compare(x.To, y.To),
 			strings.Compare(string(x.ValidFrom), string(y.ValidFrom)), strings.Compare(string(x.ValidTo), string(y.ValidTo))} {
 			if c != 0 {
@@ -406,13 +440,13 @@ func (b *builder) finish() *Answer {
 		}
 		return x.Entry < y.Entry
 	})
-	sort.Strings(b.answer.Focus)
-	b.answer.Focus = uniq(b.answer.Focus)
-	sort.Slice(b.answer.Unknown, func(i, j int) bool {
-		x, y := b.answer.Unknown[i], b.answer.Unknown[j]
-		return x.Ref < y.Ref || x.Ref == y.Ref && x.Reason < y.Reason
+	return out
+}
+
+func sortUnknown(us []Unknown) {
+	sort.Slice(us, func(i, j int) bool {
+		return us[i].Ref < us[j].Ref || us[i].Ref == us[j].Ref && us[i].Reason < us[j].Reason
 	})
-	return &b.answer
 }
 
 func uniq(s []string) []string {

@@ -8,12 +8,12 @@ import (
 )
 
 // Why answers what a thing was made from and by whom, all the way up.
-func Why(v graph.View, text string, opt Options) (*Answer, error) {
-	ids, err := Resolve(v, text, One)
-	if err != nil {
-		return nil, err
-	}
-	return reachable(v, "why", text, live(v, ids), up, opt), nil
+func Why(v graph.View, text string, opt Options) (*Answer, error) { return whole(v, "why", text, opt) }
+
+// Blast answers what was made with a thing, all the way down: of a series,
+// with any of its versions written at or after opt.Since.
+func Blast(v graph.View, text string, opt Options) (*Answer, error) {
+	return whole(v, "blast", text, opt)
 }
 
 // live puts the deployments that are live as of the view in the place of a
@@ -37,19 +37,6 @@ func live(v graph.View, ids []graph.ID) []graph.ID {
 	return out
 }
 
-// Blast answers what was made with a thing, all the way down: of a series,
-// with any of its versions written at or after opt.Since.
-func Blast(v graph.View, text string, opt Options) (*Answer, error) {
-	ids, err := Resolve(v, text, All)
-	if err != nil {
-		return nil, err
-	}
-	if opt.Since != 0 && opt.Since != prov.Beginning {
-		ids = since(v, ids, opt.Since)
-	}
-	return reachable(v, "blast", text, ids, down, opt), nil
-}
-
 // since keeps the versions that were written at t or later. Versions of
 // unknown time stay: unknown is never no.
 func since(v graph.View, ids []graph.ID, t prov.Instant) []graph.ID {
@@ -68,7 +55,32 @@ func since(v graph.View, ids []graph.ID, t prov.Instant) []graph.ID {
 	return out
 }
 
-func reachable(v graph.View, verb, text string, focus []graph.ID, dir direction, opt Options) *Answer {
+// lineageQuestion is a Why or Blast question and its closure, before there is
+// an answer.
+type lineageQuestion struct {
+	b     *builder
+	w     *walk
+	mask  prov.RelationSet
+	dir   direction
+	focus []graph.ID
+}
+
+// askLineage walks the closure of a Why or Blast question. The walk is to be
+// freed.
+func askLineage(v graph.View, verb, text string, opt Options) (*lineageQuestion, error) {
+	l, versions := &lineageQuestion{dir: up}, One
+	if verb == "blast" {
+		l.dir, versions = down, All
+	}
+	var err error
+	if l.focus, err = Resolve(v, text, versions); err != nil {
+		return nil, err
+	}
+	if l.dir == up {
+		l.focus = live(v, l.focus)
+	} else if opt.Since != 0 && opt.Since != prov.Beginning {
+		l.focus = since(v, l.focus, opt.Since)
+	}
 	q := Question{Verb: verb, Refs: []string{text}, Depth: opt.Depth, Limit: opt.Limit, Since: opt.Since.String()}
 	if opt.Since == 0 {
 		q.Since = ""
@@ -76,64 +88,41 @@ func reachable(v graph.View, verb, text string, focus []graph.ID, dir direction,
 	for _, k := range opt.Kinds {
 		q.Kinds = append(q.Kinds, string(k))
 	}
-	mask := opt.Relations
-	if mask == 0 {
-		mask = lineage
-		for _, id := range focus {
-			if k := v.Ref(id).Kind; dir == down && (k.Class() == prov.ClassIdentity || k == prov.Approval || k == prov.Notice) {
-				mask |= governance
+	l.mask = opt.Relations
+	if l.mask == 0 {
+		l.mask = lineage
+		for _, id := range l.focus {
+			if k := v.Ref(id).Kind; l.dir == down && (k.Class() == prov.ClassIdentity || k == prov.Approval || k == prov.Notice) {
+				l.mask |= governance
 			}
 		}
 	} else {
-		q.Relations = relationNames(mask)
+		q.Relations = relationNames(l.mask)
 	}
-	b := newBuilder(v, q, opt)
-	w, beyond := closure(v, focus, dir, mask, opt.Depth)
-	defer w.free()
-	b.take(w, beyond)
-	for _, id := range focus {
-		b.answer.Focus = append(b.answer.Focus, b.name(id))
+	l.b = newBuilder(v, q, opt)
+	l.w, _ = closure(v, l.focus, l.dir, l.mask, 0) // to any depth: what is cut is counted in things as they are shown
+	for _, id := range l.focus {
+		l.b.answer.Focus = append(l.b.answer.Focus, l.b.name(id))
 	}
-	b.surroundings(dir)
-	b.connect(mask | context | agency)
-	b.doubts(dir)
+	return l, nil
+}
+
+// whole gives the answer to a Why or Blast question with all that is in it.
+func whole(v graph.View, verb, text string, opt Options) (*Answer, error) {
+	l, err := askLineage(v, verb, text, opt)
+	if err != nil {
+		return nil, err
+	}
+	defer l.w.free()
+	b := l.b
+	for id, d := range b.chosen(l.w) {
+		b.member(id, d)
+	}
+	b.surroundings(l.dir)
+	b.connect(l.mask | context | agency)
+	b.doubts(l.dir)
 	b.notesOnApprovals()
-	return b.finish()
-}
-
-// take makes members of what a walk found, within the limit and the kinds
-// that were asked for.
-func (b *builder) take(w *walk, beyond int) {
-	b.answer.Hidden = beyond
-	kinds := map[prov.Kind]bool{}
-	for _, k := range b.opt.Kinds {
-		kinds[k] = true
-	}
-	for d := 0; d+1 < len(w.at); d++ {
-		for _, id := range w.order[w.at[d]:w.at[d+1]] {
-			if len(kinds) > 0 && d > 0 && !b.wanted(id, kinds) {
-				continue
-			}
-			if b.opt.Limit > 0 && len(b.members) >= b.opt.Limit {
-				b.answer.Hidden++
-				continue
-			}
-			b.member(id, d)
-		}
-	}
-	b.answer.Truncated = b.answer.Hidden > 0
-}
-
-func (b *builder) wanted(id graph.ID, kinds map[prov.Kind]bool) bool {
-	if kinds[b.v.Ref(id).Kind] {
-		return true
-	}
-	for _, p := range partners(b.v, id) {
-		if kinds[b.v.Ref(p).Kind] {
-			return true
-		}
-	}
-	return false
+	return b.end()
 }
 
 // surroundings adds what governs the members: approvals with their approvers
@@ -144,6 +133,9 @@ func (b *builder) surroundings(dir direction) {
 		mask |= agency
 	}
 	for _, id := range b.members {
+		if b.halt() {
+			return
+		}
 		b.around(id, mask)
 	}
 }
@@ -158,18 +150,23 @@ func (b *builder) around(id graph.ID, mask prov.RelationSet) {
 
 // connect adds the relations among all that is in the answer.
 func (b *builder) connect(mask prov.RelationSet) {
-	add := func(id graph.ID) {
-		for r := range b.v.Out(id) {
-			if mask.Has(r.Type()) && b.has(r.To()) {
-				b.relation(b.v.Relation(r))
-			}
-		}
-	}
 	for _, id := range b.members {
-		add(id)
+		b.relationsOf(id, mask)
 	}
 	for id := range b.ctx {
-		add(id)
+		b.relationsOf(id, mask)
+	}
+}
+
+// relationsOf adds the relations from a thing to what is in the answer.
+func (b *builder) relationsOf(id graph.ID, mask prov.RelationSet) {
+	if b.halt() {
+		return
+	}
+	for r := range b.v.Out(id) {
+		if mask.Has(r.Type()) && b.has(r.To()) {
+			b.relation(b.v.Relation(r))
+		}
 	}
 }
 
@@ -177,23 +174,40 @@ func (b *builder) connect(mask prov.RelationSet) {
 func (b *builder) doubts(dir direction) {
 	unnamed := 0
 	for _, id := range b.members {
-		ref := b.v.Ref(id)
-		switch {
-		case ref.Kind == prov.Activity:
-			if !b.hasOut(id, prov.Relations(prov.AssociatedWith, prov.ActedOnBehalfOf)) {
-				unnamed++
-			}
-			b.doubtActivity(id, dir)
-		case dir == up && ref.Class() == prov.ClassEntity:
-			b.doubtOrigin(id)
-		case dir == down:
-			b.doubtDesign(id)
+		if b.halt() {
+			return
+		}
+		if b.doubt(id, dir) {
+			unnamed++
 		}
 	}
+	b.doubtAll(unnamed)
+}
+
+// doubt says what the answer cannot know about one thing. It tells whether it
+// is an activity for which nobody is named.
+func (b *builder) doubt(id graph.ID, dir direction) (unnamed bool) {
+	ref := b.v.Ref(id)
+	switch {
+	case ref.Kind == prov.Activity:
+		b.doubtActivity(id, dir)
+		return !b.hasOut(id, prov.Relations(prov.AssociatedWith, prov.ActedOnBehalfOf))
+	case dir == up && ref.Class() == prov.ClassEntity:
+		b.doubtOrigin(id)
+	case dir == down:
+		b.doubtDesign(id)
+	}
+	return false
+}
+
+// doubtAll says what is not known about the answer as a whole, and gives it.
+func (b *builder) doubtAll(unnamed int) []Unknown {
+	n := len(b.answer.Unknown)
 	if unnamed > 0 {
 		b.unknown("", "%s: no entry says which identity was responsible", count(unnamed, "activity", "activities"))
 	}
 	b.problems()
+	return b.answer.Unknown[n:]
 }
 
 // problems says which entries the answer could not use.

@@ -2,6 +2,7 @@ package query
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -39,6 +40,16 @@ func Diff(va, vb graph.View, from, to string, opt Options) (*Answer, error) {
 		ToValid: vb.AsOf().Valid.String(), ToKnown: vb.AsOf().Known}
 	out.Focus = uniq(sorted(append(append([]string{}, a.Focus...), z.Focus...)))
 	out.Differences = differences(a, z)
+	// What a depth cut from either side, and what either side does not know,
+	// may be where they differ.
+	out.Truncated, out.Hidden = a.Truncated || z.Truncated, a.Hidden+z.Hidden
+	out.Unknown = append([]Unknown{}, z.Unknown...)
+	for _, u := range a.Unknown {
+		if !slices.Contains(z.Unknown, u) {
+			out.Unknown = append(out.Unknown, u)
+		}
+	}
+	sortUnknown(out.Unknown)
 	return &out, nil
 }
 

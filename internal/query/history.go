@@ -52,7 +52,7 @@ func History(v graph.View, text string, opt Options) (*Answer, error) {
 	b.answer.History = h.sorted()
 	b.notesOnApprovals()
 	b.connect(lineage | context | agency)
-	return b.finish(), nil
+	return b.end()
 }
 
 type changeKey struct {
@@ -217,16 +217,20 @@ func instant(t nullTime) prov.Instant {
 // deployment that they claim to come before.
 func (b *builder) notesOnApprovals() {
 	for _, id := range append(slices.Clone(b.members), slices.Sorted(maps.Keys(b.ctx))...) {
-		for r := range b.v.Out(id) {
-			if r.Type() != prov.ApprovedBy {
-				continue
-			}
-			ap := b.v.Relation(r)
-			for _, twin := range append(partners(b.v, id), id) {
-				for d := range b.v.In(twin) {
-					if d.Type() == prov.Deployed {
-						b.backdated(ap, b.v.Relation(d))
-					}
+		b.noteOnApprovals(id)
+	}
+}
+
+func (b *builder) noteOnApprovals(id graph.ID) {
+	for r := range b.v.Out(id) {
+		if r.Type() != prov.ApprovedBy {
+			continue
+		}
+		ap := b.v.Relation(r)
+		for _, twin := range append(partners(b.v, id), id) {
+			for d := range b.v.In(twin) {
+				if d.Type() == prov.Deployed {
+					b.backdated(ap, b.v.Relation(d))
 				}
 			}
 		}

@@ -60,7 +60,7 @@ func Path(v graph.View, from, to string, opt Options) (*Answer, error) {
 		return nil, err
 	}
 	b.connect(mask)
-	return b.finish(), nil
+	return b.end()
 }
 
 // between gives what lies on any path upwards from a to z, nearest to a
@@ -118,7 +118,7 @@ func Show(v graph.View, text string, opt Options) (*Answer, error) {
 	}
 	b.answer.Truncated = b.answer.Hidden > 0
 	b.doubtOrigin(ids[0])
-	return b.finish(), nil
+	return b.end()
 }
 
 // Search answers which names contain a text.
@@ -132,5 +132,5 @@ func Search(v graph.View, text string, opt Options) (*Answer, error) {
 		b.member(id, 0)
 	}
 	b.answer.Hidden, b.answer.Truncated = more, more > 0
-	return b.finish(), nil
+	return b.end()
 }

@@ -338,6 +338,22 @@ func TestStop(t *testing.T) {
 			o.All = true
 			return query.Path(v, "dataset:d@2000", "dataset:d@0", o)
 		},
+		"why":   func(o query.Options) (*query.Answer, error) { return query.Why(v, "dataset:d@2000", o) },
+		"blast": func(o query.Options) (*query.Answer, error) { return query.Blast(v, "dataset:d@0", o) },
+		"diff": func(o query.Options) (*query.Answer, error) {
+			return query.Diff(v, v, "dataset:d@2000", "dataset:d@2000", o)
+		},
+		"counts": func(o query.Options) (*query.Answer, error) {
+			return query.Counts(v, "blast", "dataset:d@0", o)
+		},
+		"lines": func(o query.Options) (*query.Answer, error) {
+			return nil, query.Lines(v, "blast", "dataset:d@0", o, func(l *query.Line) error {
+				if l.End != nil {
+					t.Error("lines: a stopped answer has its end")
+				}
+				return nil
+			})
+		},
 	} {
 		for after := range 3 {
 			asked := 0

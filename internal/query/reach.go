@@ -76,7 +76,7 @@ func CanReach(v graph.View, from, to string, opt Options) (*Answer, error) {
 		return nil, err
 	}
 	b.rightsInDoubt()
-	return b.finish(), nil
+	return b.end()
 }
 
 // reached is what a walk over time has reached.

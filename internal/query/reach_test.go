@@ -247,18 +247,7 @@ func TestReachReference(t *testing.T) {
 					paths++
 				}
 			}
-			for _, ref := range []string{"resource:x", "resource:y", "secret:s1", "tool:t@1", "credential:k@1"} {
-				a := askReach(t, g.At(prov.Now), start, ref)
-				if (a != nil) != ever[ref] {
-					t.Errorf("seed %d: %s to %s over the whole history: found %t, want %t", seed, start, ref, a != nil, ever[ref])
-				}
-				if a != nil && !together(t, a.Hops) {
-					t.Errorf("seed %d: %s to %s over the whole history: the relations of the path never held together: %v", seed, start, ref, a.Hops)
-				}
-				if a != nil && len(members(a)[ref].Reached) > 0 {
-					past++
-				}
-			}
+			past += overTime(t, g.At(prov.Now), fmt.Sprintf("seed %d", seed), start, ever)
 		}
 		if t.Failed() {
 			m.h.log(t)
@@ -269,6 +258,25 @@ func TestReachReference(t *testing.T) {
 	if compared < 5000 || paths < 5000 || past < 200 {
 		t.Errorf("only %d moments, %d paths and %d over time; the histories say too little", compared, paths, past)
 	}
+}
+
+// overTime asks for resources over the whole history. It gives how many were
+// reached for a time only.
+func overTime(t *testing.T, v graph.View, where, start string, ever map[string]bool) (past int) {
+	t.Helper()
+	for _, ref := range []string{"resource:x", "resource:y", "secret:s1", "tool:t@1", "credential:k@1"} {
+		a := askReach(t, v, start, ref)
+		if (a != nil) != ever[ref] {
+			t.Errorf("%s: %s to %s over the whole history: found %t, want %t", where, start, ref, a != nil, ever[ref])
+		}
+		if a != nil && !together(t, a.Hops) {
+			t.Errorf("%s: %s to %s over the whole history: the relations of the path never held together: %v", where, start, ref, a.Hops)
+		}
+		if a != nil && len(members(a)[ref].Reached) > 0 {
+			past++
+		}
+	}
+	return past
 }
 
 func instants(t *testing.T, from, to string) (vf, vt prov.Instant) {
@@ -327,5 +335,47 @@ func TestReachWords(t *testing.T) {
 	}
 	if got := strings.Join(unknown, "\n"); !strings.Contains(got, "sa:a: acts on behalf of agent:boss@1 (entry 1)") || !strings.Contains(got, "sa:a: is recorded as retired") {
 		t.Errorf("unknown:\n%s", got)
+	}
+}
+
+// TestReachHostile asks about a long chain of roles, and about many roles that
+// all assume one another, each at another time.
+func TestReachHostile(t *testing.T) {
+	const n = 20000
+	g := foldAll(t, n, func(i int) (statement.Predicate, statement.Subject) {
+		ref := fmt.Sprintf("role:r%d", i)
+		it := statement.IdentityItem{Ref: ref, CanAssume: []string{fmt.Sprintf("role:r%d", i+1)}}
+		return &statement.Identity{Mode: "event", Source: "cloud", At: hour(i), Items: []statement.IdentityItem{it}}, subject(ref, nil)
+	})
+	a, err := query.CanReach(g.At(prov.Now), "role:r0", fmt.Sprintf("role:r%d", n), query.Options{All: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(a.Hops) != n || len(a.Paths) != 1 || a.Truncated {
+		t.Errorf("chain: %d relations, %d paths, truncated %t", len(a.Hops), len(a.Paths), a.Truncated)
+	}
+	const ring = 100
+	g = foldAll(t, ring, func(i int) (statement.Predicate, statement.Subject) {
+		ref := fmt.Sprintf("role:r%d", i)
+		it := statement.IdentityItem{Ref: ref}
+		for j := range ring {
+			it.CanAssume = append(it.CanAssume, fmt.Sprintf("role:r%d", j))
+		}
+		return &statement.Identity{Mode: "snapshot", Source: fmt.Sprint("cloud", i%7), At: hour(i), Items: []statement.IdentityItem{it}}, subject(ref, nil)
+	})
+	if a, err = query.CanReach(g.At(prov.Now), "role:r0", "", query.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(members(a)); got != ring {
+		t.Errorf("ring: %d roles, want %d", got, ring)
+	}
+	if a, err = query.CanReach(g.At(prov.Now), "role:r99", "role:r98", query.Options{All: true, Limit: 5}); err != nil || len(a.Paths) != 5 || !a.HiddenAtLeast {
+		t.Errorf("ring: %v, %v", err, a)
+	}
+	for after := range 2 {
+		asked := 0
+		if a, err := query.CanReach(g.At(prov.Now), "role:r0", "", query.Options{Stop: func() bool { asked++; return asked > after }}); !errors.Is(err, query.ErrStopped) || a != nil {
+			t.Errorf("stopped after %d times: %v", after, err)
+		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/jedib0t/go-pretty/v6/table"
+
 	"github.com/stemma-lineage/stemma/internal/query"
 )
 
@@ -122,4 +124,21 @@ func acting(in, out []query.RelationItem) []query.RelationItem {
 		}
 	}
 	return rels
+}
+
+// counts prints how many things there are by kind and by environment.
+func (t *texter) counts() {
+	kinds := newTable("kind", "things")
+	for _, k := range t.a.Counts.ByKind {
+		kinds.AppendRow(table.Row{k.Kind, k.Things})
+	}
+	t.b.WriteString(kinds.Render() + "\n")
+	if len(t.a.Counts.ByEnvironment) == 0 {
+		return
+	}
+	places := newTable("environment", "things", "live")
+	for _, e := range t.a.Counts.ByEnvironment {
+		places.AppendRow(table.Row{clean(e.Environment), e.Things, e.Live})
+	}
+	t.b.WriteString(places.Render() + "\n")
 }

@@ -85,6 +85,8 @@ func Text(a *query.Answer) []byte {
 		t.differences()
 	case a.History != nil:
 		t.history()
+	case a.Counts != nil:
+		t.counts()
 	case a.Question.Verb == "search":
 		t.list()
 	default:
@@ -109,7 +111,11 @@ func Text(a *query.Answer) []byte {
 			}
 		}
 	}
-	fmt.Fprintf(&b, "%s, %s; log of %s", count(members, "thing", "things"), count(len(a.Relations), "relation", "relations"), count(int(a.LogSize), "entry", "entries"))
+	if a.Counts != nil {
+		fmt.Fprintf(&b, "%s counted; log of %s", count(a.Counts.Things, "thing", "things"), count(int(a.LogSize), "entry", "entries"))
+	} else {
+		fmt.Fprintf(&b, "%s, %s; log of %s", count(members, "thing", "things"), count(len(a.Relations), "relation", "relations"), count(int(a.LogSize), "entry", "entries"))
+	}
 	if a.Root != "" {
 		fmt.Fprintf(&b, ", root %.12s…", a.Root)
 	}
@@ -125,10 +131,20 @@ func count(n int, one, many string) string {
 }
 
 func clocks(a *query.Answer) string {
-	if a.AsOf.Valid == "" {
-		return fmt.Sprintf("  (all times, as known at log size %d)", a.AsOf.Known)
+	to := clock(string(a.AsOf.Valid), a.AsOf.Known)
+	if a.Differences != nil {
+		if from := clock(a.Question.Valid, a.Question.Known); from != to {
+			return fmt.Sprintf("  (from: %s; to: %s)", from, to)
+		}
 	}
-	return fmt.Sprintf("  (as of %s, as known at log size %d)", a.AsOf.Valid, a.AsOf.Known)
+	return "  (" + to + ")"
+}
+
+func clock(valid string, known uint64) string {
+	if valid == "" {
+		return fmt.Sprintf("all times, as known at log size %d", known)
+	}
+	return fmt.Sprintf("as of %s, as known at log size %d", valid, known)
 }
 
 type texter struct {
@@ -377,6 +393,14 @@ func CSV(a *query.Answer) ([]byte, error) {
 		row("change", "kind", "series", "from", "to", "approvals", "entries")
 		for _, d := range a.Differences {
 			row(d.Change, d.Kind, d.Series, strings.Join(d.From, " "), strings.Join(d.To, " "), strings.Join(d.Approvals, "; "), ints(d.Entries))
+		}
+	case a.Counts != nil:
+		row("by", "name", "things", "live")
+		for _, k := range a.Counts.ByKind {
+			row("kind", k.Kind, fmt.Sprint(k.Things), "")
+		}
+		for _, e := range a.Counts.ByEnvironment {
+			row("environment", e.Environment, fmt.Sprint(e.Things), fmt.Sprint(e.Live))
 		}
 	case a.History != nil:
 		row("at", "recordedAt", "entry", "what", "ref", "details", "who", "reason")
