@@ -168,6 +168,32 @@ func (v *View) AppendIn(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbo
 	return v.scan(dst, &g.rows.in, g.rows.inStart, id, mask)
 }
 
+// Prepare looks at the rows of up to 64 things at once, so that they are near
+// when they are read one after the other; in is for AppendIn.
+func (v *View) Prepare(ids []ID, in bool) {
+	start, w := v.g.rows.outStart, &v.g.rows.out
+	if in {
+		start, w = v.g.rows.inStart, &v.g.rows.in
+	}
+	var lo, hi [64]uint32
+	ids = ids[:min(len(ids), len(lo))]
+	for i, id := range ids {
+		if int(id)+1 < len(start) {
+			lo[i], hi[i] = start[id], start[id+1]
+		}
+	}
+	var sum uint64
+	for i := range ids {
+		if lo[i] < hi[i] {
+			sum += w.word[lo[i]]
+			if v.relEnd < v.g.rows.base {
+				sum += uint64(w.rel[hi[i]-1])
+			}
+		}
+	}
+	v.looked = sum
+}
+
 // scan goes through a row from its end. The relation itself is looked at only
 // where the word does not decide.
 func (v *View) scan(dst []Neighbour, w *row, start []uint32, id ID, mask prov.RelationSet) []Neighbour {
@@ -176,7 +202,7 @@ func (v *View) scan(dst []Neighbour, w *row, start []uint32, id ID, mask prov.Re
 	}
 	lo, hi := start[id], start[id+1]
 	words, rels := w.word[lo:hi], w.rel[lo:hi]
-	if v.relEnd < v.g.rows.base { // an earlier log size: a prefix of the row
+	if v.relEnd < v.g.rows.base && len(rels) > 0 && rels[len(rels)-1] >= v.relEnd { // an earlier log size: a prefix of the row
 		n := sort.Search(len(rels), func(i int) bool { return rels[i] >= v.relEnd })
 		words = words[:n]
 	}

@@ -16,6 +16,7 @@ type View struct {
 	valid  prov.Instant
 	bucket uint64 // of valid; see rows
 	relEnd uint32 // relations from here on were not known
+	looked uint64 // keeps Prepare from being left out as useless
 }
 
 // At gives the view as of asOf. A known size beyond the graph means all of it.

@@ -100,7 +100,10 @@ func askLineage(v graph.View, verb, text string, opt Options) (*lineageQuestion,
 		q.Relations = relationNames(l.mask)
 	}
 	l.b = newBuilder(v, q, opt)
-	l.w, _ = closure(v, l.focus, l.dir, l.mask, 0) // to any depth: what is cut is counted in things as they are shown
+	// To any depth: what is cut is counted in things as they are shown.
+	if l.w, err = closureUntil(v, l.focus, l.dir, l.mask, &opt); err != nil {
+		return nil, err
+	}
 	for _, id := range l.focus {
 		l.b.answer.Focus = append(l.b.answer.Focus, l.b.name(id))
 	}
@@ -250,7 +253,7 @@ func (b *builder) doubtOrigin(id graph.ID) {
 		return
 	}
 	derivations := prov.Relations(prov.GeneratedBy, prov.GeneratedByStated, prov.DerivedFrom)
-	same, _ := closure(b.v, []graph.ID{id}, up, prov.Relations(prov.SameAs), 0)
+	same := closure(b.v, []graph.ID{id}, up, prov.Relations(prov.SameAs))
 	defer same.free()
 	origin := ""
 	for _, s := range same.order {
@@ -317,7 +320,7 @@ const (
 // Reach counts what lineage reaches from the focus, itself included, without
 // making an answer of it.
 func Reach(v graph.View, focus []graph.ID, dir direction) int {
-	w, _ := closure(v, focus, dir, lineage, 0)
+	w := closure(v, focus, dir, lineage)
 	defer w.free()
 	return len(w.order)
 }
@@ -332,10 +335,7 @@ func Reaches(v graph.View, from, of graph.ID) bool {
 	for len(w.cur) > 0 {
 		for i := 0; i < len(w.cur); i++ {
 			s := w.cur[i]
-			if !w.marks.has(s.id, isListed) {
-				w.marks.set(s.id, isListed)
-				w.order = append(w.order, s.id)
-			}
+			w.list(s.id)
 			w.expand(s, &w.cur, &w.next)
 		}
 		if w.has(from) {

@@ -14,7 +14,7 @@ var Lineage = lineage
 // Closure gives the sorted keys of all that is reached from exactly one thing:
 // what it was made from, or with made down what was made from it.
 func Closure(v graph.View, id graph.ID, made bool) []string {
-	w, _ := closure(v, []graph.ID{id}, direction(made), lineage, 0)
+	w := closure(v, []graph.ID{id}, direction(made), lineage)
 	var out []string
 	for _, x := range w.order {
 		out = append(out, string(v.Key(x)))
@@ -25,7 +25,7 @@ func Closure(v graph.View, id graph.ID, made bool) []string {
 
 // ClosureSize is Closure along other relations.
 func ClosureSize(v graph.View, id graph.ID, made bool, mask prov.RelationSet) int {
-	w, _ := closure(v, []graph.ID{id}, direction(made), mask, 0)
+	w := closure(v, []graph.ID{id}, direction(made), mask)
 	return len(w.order)
 }
 

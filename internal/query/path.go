@@ -66,7 +66,7 @@ func Path(v graph.View, from, to string, opt Options) (*Answer, error) {
 // between gives what lies on any path upwards from a to z, nearest to a
 // first, and which of z are reached.
 func between(v graph.View, a, z []graph.ID, mask prov.RelationSet) (all, ends []graph.ID) {
-	w, _ := closure(v, a, up, mask, 0)
+	w := closure(v, a, up, mask)
 	defer w.free()
 	for _, id := range z {
 		if w.has(id) {
@@ -76,7 +76,7 @@ func between(v graph.View, a, z []graph.ID, mask prov.RelationSet) (all, ends []
 	if len(ends) == 0 {
 		return nil, nil
 	}
-	back, _ := closure(v, ends, down, mask, 0)
+	back := closure(v, ends, down, mask)
 	defer back.free()
 	for _, id := range w.order {
 		// An activity that is reached only from a stated output above and only

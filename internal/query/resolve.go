@@ -181,7 +181,7 @@ func shortVersion(v graph.View, series graph.ID, prefix string) []graph.ID {
 func expandVersions(v graph.View, id graph.ID, vs Versions) []graph.ID {
 	group := []graph.ID{id}
 	if r := v.Ref(id); r.Version == "" && r.Kind.Versioned() {
-		w, _ := closure(v, group, up, prov.Relations(prov.SameAs), 0)
+		w := closure(v, group, up, prov.Relations(prov.SameAs))
 		group = slices.Clone(w.order)
 		w.free()
 	}

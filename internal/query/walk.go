@@ -1,6 +1,7 @@
 package query
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/stemma-lineage/stemma/internal/graph"
@@ -48,7 +49,6 @@ type walk struct {
 	// distance d begins in it.
 	order  []graph.ID
 	at     []int
-	beyond int // things that were reached and are not in order
 	cur    []step
 	next   []step
 	same   bool              // whether mask has SameAs
@@ -83,16 +83,16 @@ func newWalk(v graph.View, dir direction, mask prov.RelationSet) *walk {
 
 // free gives the walk back. Neither it nor its order may be used after.
 func (w *walk) free() {
-	if w.beyond > 0 || len(w.order) > len(w.marks) {
+	if len(w.order) > len(w.marks) {
 		clear(w.marks)
 	} else {
 		w.marks.reset(w.order)
-		for _, s := range w.next {
-			w.marks.reset([]graph.ID{s.id})
+		for _, s := range slices.Concat(w.cur, w.next) { // of a walk that was ended
+			w.marks[s.id/16] = 0
 		}
 	}
 	w.v = graph.View{}
-	w.order, w.at, w.cur, w.next, w.beyond = w.order[:0], w.at[:0], w.cur[:0], w.next[:0], 0
+	w.order, w.at, w.cur, w.next = w.order[:0], w.at[:0], w.cur[:0], w.next[:0]
 	walks.Put(w)
 }
 
@@ -105,46 +105,72 @@ func (w *walk) start(focus []graph.ID) {
 	}
 }
 
-// closure walks from the focus. Things at a distance of more than depth are
-// counted in beyond, not listed.
-func closure(v graph.View, focus []graph.ID, dir direction, mask prov.RelationSet, depth int) (w *walk, beyond int) {
-	w = newWalk(v, dir, mask)
+// closure walks from the focus.
+func closure(v graph.View, focus []graph.ID, dir direction, mask prov.RelationSet) *walk {
+	w, _ := closureUntil(v, focus, dir, mask, &Options{})
+	return w
+}
+
+// closureUntil is closure that ends with ErrStopped when opt says to stop.
+func closureUntil(v graph.View, focus []graph.ID, dir direction, mask prov.RelationSet, opt *Options) (*walk, error) {
+	w := newWalk(v, dir, mask)
 	w.start(focus)
-	for d := 0; len(w.cur) > 0; d++ {
+	steps := 0
+	for len(w.cur) > 0 {
 		w.at = append(w.at, len(w.order))
 		for i := 0; i < len(w.cur); i++ { // cur grows: SameAs costs no distance
-			s := w.cur[i]
-			if !w.marks.has(s.id, isListed) {
-				w.marks.set(s.id, isListed)
-				if depth > 0 && d > depth {
-					w.beyond++
-				} else {
-					w.order = append(w.order, s.id)
-				}
+			if steps++; opt.stopped(steps) {
+				w.free()
+				return nil, ErrStopped
 			}
-			w.expand(s, &w.cur, &w.next)
+			if i%ahead == 0 && len(w.cur)-i >= ahead {
+				w.prepare(w.cur[i : i+ahead])
+			}
+			w.list(w.cur[i].id)
+			w.expand(w.cur[i], &w.cur, &w.next)
 		}
 		w.cur, w.next = w.next, w.cur[:0]
 	}
 	w.at = append(w.at, len(w.order))
-	return w, w.beyond
+	return w, nil
+}
+
+// ahead is how many steps are made ready together.
+const ahead = 32
+
+// prepare has the rows of some steps fetched from memory at once, where
+// expanding one after the other would wait for each.
+func (w *walk) prepare(steps []step) {
+	var ids [ahead]graph.ID
+	for i, s := range steps {
+		ids[i] = s.id
+	}
+	w.v.Prepare(ids[:len(steps)], w.dir == down)
+}
+
+// list gives a thing its distance, if it has none.
+func (w *walk) list(id graph.ID) {
+	if !w.marks.has(id, isListed) {
+		w.marks.set(id, isListed)
+		w.order = append(w.order, id)
+	}
 }
 
 // expand adds the neighbours of s: those that are the same thing to cur,
 // others to next.
 func (w *walk) expand(s step, cur, next *[]step) {
-	ahead := w.mask
+	mask := w.mask
 	if s.part {
-		ahead = w.ofPart
+		mask = w.ofPart
 	}
 	if w.dir == up {
-		w.near = w.v.AppendOut(w.near[:0], s.id, ahead)
+		w.near = w.v.AppendOut(w.near[:0], s.id, mask)
 	} else if w.near = w.near[:0]; w.same && w.v.Alike(s.id) {
 		w.near = w.v.AppendOut(w.near, s.id, sameOnly)
 	}
 	w.visit(cur, next)
 	if w.dir == down {
-		w.near = w.v.AppendIn(w.near[:0], s.id, ahead)
+		w.near = w.v.AppendIn(w.near[:0], s.id, mask)
 	} else if w.near = w.near[:0]; w.same && w.v.Alike(s.id) {
 		w.near = w.v.AppendIn(w.near, s.id, sameOnly)
 	}
