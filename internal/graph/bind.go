@@ -11,17 +11,20 @@ import (
 // unversioned reads to versions. All of it is derived from assertions, claims,
 // writes and joins, each of which belongs to one entry.
 type binding struct {
-	acts    []act
-	claims  []claim
-	asserts []assert
-	writes  []write
+	acts    vec[uint32, act]
+	claims  vec[uint32, claim]
+	asserts vec[uint32, assert]
+	writes  vec[uint32, write]
 	joins   []join
 	groups  []group
 }
 
 func (b *binding) init() {
-	b.acts, b.claims, b.asserts = make([]act, 1), make([]claim, 1), make([]assert, 1)
-	b.writes, b.joins, b.groups = make([]write, 1), make([]join, 1), make([]group, 1)
+	b.acts.add(act{})
+	b.claims.add(claim{})
+	b.asserts.add(assert{})
+	b.writes.add(write{})
+	b.joins, b.groups = make([]join, 1), make([]group, 1)
 }
 
 // act is the dated state of one activity, out of all claims that stand.
@@ -127,22 +130,22 @@ func (v version) eligible(t prov.Instant, a uint32) bool {
 }
 
 func (g *Graph) actOf(id ID) uint32 {
-	if a := g.things[id].act; a != 0 {
+	if a := g.things.at(id).act; a != 0 {
 		return a
 	}
-	a := uint32(len(g.binding.acts))
-	g.binding.acts = append(g.binding.acts, act{id: id})
-	g.things[id].act = a
+	a := g.binding.acts.end()
+	g.binding.acts.add(act{id: id})
+	g.things.at(id).act = a
 	return a
 }
 
 func (g *Graph) groupOf(series ID) uint32 {
-	if p := g.things[series].group; p != 0 {
+	if p := g.things.at(series).group; p != 0 {
 		return p
 	}
 	p := uint32(len(g.binding.groups))
 	g.binding.groups = append(g.binding.groups, group{members: []ID{series}})
-	g.things[series].group = p
+	g.things.at(series).group = p
 	return p
 }
 
@@ -201,24 +204,24 @@ func foldClaims(yield func(func(c *claim))) (t Times, read, wrote prov.Instant, 
 func (g *Graph) refreshAct(a uint32, k uint32) {
 	b := &g.binding
 	_, read, wrote, failed, dated := foldClaims(func(add func(*claim)) {
-		for p := b.acts[a].claim; p != 0; p = b.claims[p].next {
-			if b.claims[p].kt == openKnown {
-				add(&b.claims[p])
+		for p := b.acts.at(a).claim; p != 0; p = b.claims.at(p).next {
+			if b.claims.at(p).kt == openKnown {
+				add(b.claims.at(p))
 			}
 		}
 	})
-	old := b.acts[a]
-	b.acts[a].read, b.acts[a].wrote, b.acts[a].failed, b.acts[a].dated = read, wrote, failed, dated
+	old := *b.acts.at(a)
+	b.acts.at(a).read, b.acts.at(a).wrote, b.acts.at(a).failed, b.acts.at(a).dated = read, wrote, failed, dated
 	if old.wrote != wrote || old.failed != failed {
-		for p := b.acts[a].write; p != 0; p = b.writes[p].nextOfAct {
-			if b.writes[p].kt == openKnown {
-				g.moveVersion(b.writes[p].version, k)
+		for p := b.acts.at(a).write; p != 0; p = b.writes.at(p).nextOfAct {
+			if b.writes.at(p).kt == openKnown {
+				g.moveVersion(b.writes.at(p).version, k)
 			}
 		}
 	}
 	if old.read != read || old.wrote != wrote {
-		for p := b.acts[a].assert; p != 0; p = b.asserts[p].nextOfAct {
-			if b.asserts[p].kt == openKnown {
+		for p := b.acts.at(a).assert; p != 0; p = b.asserts.at(p).nextOfAct {
+			if b.asserts.at(p).kt == openKnown {
 				g.moveAssert(p, k)
 			}
 		}
@@ -231,9 +234,9 @@ func (g *Graph) whenOf(s *assert) prov.Instant {
 		if s.at != prov.Beginning {
 			return s.at
 		}
-		return g.binding.acts[s.act].read
+		return g.binding.acts.at(s.act).read
 	case clockWrite:
-		return g.binding.acts[s.act].wrote
+		return g.binding.acts.at(s.act).wrote
 	}
 	return s.at
 }
@@ -242,13 +245,13 @@ func (g *Graph) whenOf(s *assert) prov.Instant {
 func (g *Graph) addAssert(s assert, k uint32) {
 	b := &g.binding
 	s.entry, s.kt = k, openKnown
-	p := uint32(len(b.asserts))
+	p := b.asserts.end()
 	if s.act != 0 {
-		s.nextOfAct = b.acts[s.act].assert
-		b.acts[s.act].assert = p
+		s.nextOfAct = b.acts.at(s.act).assert
+		b.acts.at(s.act).assert = p
 	}
 	s.when = g.whenOf(&s)
-	b.asserts = append(b.asserts, s)
+	b.asserts.add(s)
 	if s.bound {
 		g.insertRead(g.groupOf(s.to), p)
 	}
@@ -256,7 +259,7 @@ func (g *Graph) addAssert(s assert, k uint32) {
 }
 
 func (g *Graph) moveAssert(p, k uint32) {
-	s := &g.binding.asserts[p]
+	s := g.binding.asserts.at(p)
 	when := g.whenOf(s)
 	if when == s.when {
 		return
@@ -273,7 +276,7 @@ func (g *Graph) moveAssert(p, k uint32) {
 }
 
 func (g *Graph) dropAssert(p, k uint32) {
-	s := &g.binding.asserts[p]
+	s := g.binding.asserts.at(p)
 	s.kt = k
 	g.closeRel(s.cur, k)
 	s.cur = 0
@@ -285,25 +288,25 @@ func (g *Graph) dropAssert(p, k uint32) {
 // closeRel ends what was known at log position k. A relation that was opened
 // by the same entry was never known.
 func (g *Graph) closeRel(p, k uint32) {
-	if p != 0 && g.rels[p].kt == openKnown {
-		g.rels[p].kt = k
+	if p != 0 && g.rels.at(p).kt == openKnown {
+		g.rels.at(p).kt = k
 		g.except(p)
 	}
 }
 
 // settle brings the open relation of an assertion to what holds now.
 func (g *Graph) settle(p, k uint32) {
-	s := &g.binding.asserts[p]
+	s := g.binding.asserts.at(p)
 	to := s.to
 	if s.bound {
-		to = g.currentFor(g.things[s.to].group, s.to, s.when, s.act)
+		to = g.currentFor(g.things.at(s.to).group, s.to, s.when, s.act)
 		if s.column != None {
 			to = g.columnAt(s.column, to, k)
-			s = &g.binding.asserts[p]
+			s = g.binding.asserts.at(p)
 		}
 	}
 	if s.cur != 0 {
-		c := &g.rels[s.cur]
+		c := g.rels.at(s.cur)
 		if c.to == to && c.vf == s.when {
 			return
 		}
@@ -311,7 +314,7 @@ func (g *Graph) settle(p, k uint32) {
 	}
 	cur := g.newRel(rel{from: s.from, to: to, vf: s.when, vt: prov.Forever, entry: s.entry, kf: k, kt: openKnown,
 		role: s.role, assert: p, typ: s.typ, rule: s.rule})
-	g.binding.asserts[p].cur = cur
+	g.binding.asserts.at(p).cur = cur
 }
 
 // currentFor gives the version that a read at t sees, or the series itself
@@ -332,8 +335,8 @@ func (g *Graph) currentFor(gr uint32, series ID, t prov.Instant, a uint32) ID {
 
 // columnAt gives the column of a bound dataset version.
 func (g *Graph) columnAt(column, dataset ID, k uint32) ID {
-	cr, err1 := prov.ParseKey(g.text(g.things[column].key))
-	dr, err2 := prov.ParseKey(g.text(g.things[dataset].key))
+	cr, err1 := prov.ParseKey(g.text(g.things.at(column).key))
+	dr, err2 := prov.ParseKey(g.text(g.things.at(dataset).key))
 	if err1 != nil || err2 != nil || dr.Version == "" {
 		return column
 	}
@@ -346,7 +349,7 @@ func (g *Graph) columnAt(column, dataset ID, k uint32) ID {
 
 func (g *Graph) insertRead(gr, p uint32) {
 	rs := g.binding.groups[gr].reads
-	i := g.readPos(rs, g.binding.asserts[p].when, p)
+	i := g.readPos(rs, g.binding.asserts.at(p).when, p)
 	rs = append(rs, 0)
 	copy(rs[i+1:], rs[i:])
 	rs[i] = p
@@ -355,7 +358,7 @@ func (g *Graph) insertRead(gr, p uint32) {
 
 func (g *Graph) removeRead(gr, p uint32) {
 	rs := g.binding.groups[gr].reads
-	i := g.readPos(rs, g.binding.asserts[p].when, p)
+	i := g.readPos(rs, g.binding.asserts.at(p).when, p)
 	if i < len(rs) && rs[i] == p {
 		g.binding.groups[gr].reads = append(rs[:i], rs[i+1:]...)
 	}
@@ -363,7 +366,7 @@ func (g *Graph) removeRead(gr, p uint32) {
 
 func (g *Graph) readPos(rs []uint32, when prov.Instant, p uint32) int {
 	return sort.Search(len(rs), func(i int) bool {
-		w := g.binding.asserts[rs[i]].when
+		w := g.binding.asserts.at(rs[i]).when
 		return w > when || w == when && rs[i] >= p
 	})
 }
@@ -372,16 +375,16 @@ func (g *Graph) readPos(rs []uint32, when prov.Instant, p uint32) int {
 func (g *Graph) addWrite(w write, k uint32) {
 	b := &g.binding
 	w.entry, w.kt = k, openKnown
-	p := uint32(len(b.writes))
+	p := b.writes.end()
 	if w.act != 0 {
-		w.nextOfAct = b.acts[w.act].write
-		b.acts[w.act].write = p
+		w.nextOfAct = b.acts.at(w.act).write
+		b.acts.at(w.act).write = p
 	}
-	if w.nextOfVer = g.things[w.version].writes; w.nextOfVer != 0 {
-		w.placed = b.writes[w.nextOfVer].placed
+	if w.nextOfVer = g.things.at(w.version).writes; w.nextOfVer != 0 {
+		w.placed = b.writes.at(w.nextOfVer).placed
 	}
-	g.things[w.version].writes = p
-	b.writes = append(b.writes, w)
+	g.things.at(w.version).writes = p
+	b.writes.add(w)
 	g.moveVersion(w.version, k)
 }
 
@@ -391,16 +394,16 @@ func (g *Graph) versionTime(v ID) (ver version, ok bool) {
 	b := &g.binding
 	reg, regOK := prov.Forever, false
 	ver = version{at: prov.Forever, id: v}
-	for p := g.things[v].writes; p != 0; p = b.writes[p].nextOfVer {
-		w := &b.writes[p]
+	for p := g.things.at(v).writes; p != 0; p = b.writes.at(p).nextOfVer {
+		w := b.writes.at(p)
 		switch {
 		case w.kt != openKnown:
 		case w.act == 0:
 			reg, regOK = min(reg, w.at), true
-		case b.acts[w.act].failed:
-		case b.acts[w.act].wrote < ver.at || b.acts[w.act].wrote == ver.at && !ok:
-			ver.at, ver.act, ok = b.acts[w.act].wrote, w.act, true
-		case b.acts[w.act].wrote == ver.at && w.act != ver.act:
+		case b.acts.at(w.act).failed:
+		case b.acts.at(w.act).wrote < ver.at || b.acts.at(w.act).wrote == ver.at && !ok:
+			ver.at, ver.act, ok = b.acts.at(w.act).wrote, w.act, true
+		case b.acts.at(w.act).wrote == ver.at && w.act != ver.act:
 			ver.act = 0 // for each writer there is another
 		}
 	}
@@ -413,7 +416,7 @@ func (g *Graph) versionTime(v ID) (ver version, ok bool) {
 // moveVersion brings a version to its place in the group and binds the reads
 // anew that this can concern.
 func (g *Graph) moveVersion(v ID, k uint32) {
-	series := g.things[v].series
+	series := g.things.at(v).series
 	if series == None {
 		return
 	}
@@ -425,7 +428,7 @@ func (g *Graph) placeVersion(gr uint32, v ID, changed func(lo, hi prov.Instant))
 	now, ok := g.versionTime(v)
 	vs := g.binding.groups[gr].versions
 	lo := prov.Forever
-	t := &g.things[v]
+	t := g.things.at(v)
 	if t.flags&flagPlaced != 0 {
 		i := g.findVersion(vs, v)
 		if ok && vs[i] == now {
@@ -443,7 +446,7 @@ func (g *Graph) placeVersion(gr uint32, v ID, changed func(lo, hi prov.Instant))
 		vs = append(vs, version{})
 		copy(vs[i+1:], vs[i:])
 		vs[i] = now
-		g.binding.writes[t.writes].placed = now.at
+		g.binding.writes.at(t.writes).placed = now.at
 		t.flags |= flagPlaced
 		if lo == prov.Forever {
 			hi = now.at
@@ -466,12 +469,12 @@ func (g *Graph) versionLess(a, b version) bool {
 	if a.at != b.at {
 		return a.at < b.at
 	}
-	return strings.Compare(g.text(g.things[a.id].key), g.text(g.things[b.id].key)) < 0
+	return strings.Compare(g.text(g.things.at(a.id).key), g.text(g.things.at(b.id).key)) < 0
 }
 
 // findVersion finds a version that is placed.
 func (g *Graph) findVersion(vs []version, v ID) int {
-	at := version{at: g.binding.writes[g.things[v].writes].placed, id: v}
+	at := version{at: g.binding.writes.at(g.things.at(v).writes).placed, id: v}
 	i := sort.Search(len(vs), func(i int) bool { return !g.versionLess(vs[i], at) })
 	if i == len(vs) || vs[i].id != v {
 		panic("graph: a version does not stand where it was placed")
@@ -482,7 +485,7 @@ func (g *Graph) findVersion(vs []version, v ID) int {
 func (g *Graph) rebind(gr uint32, lo, hi prov.Instant, k uint32) {
 	rs := g.binding.groups[gr].reads
 	i := g.readPos(rs, lo, 0)
-	for ; i < len(rs) && g.binding.asserts[rs[i]].when <= hi; i++ {
+	for ; i < len(rs) && g.binding.asserts.at(rs[i]).when <= hi; i++ {
 		g.settle(rs[i], k)
 	}
 }
@@ -511,7 +514,7 @@ func (g *Graph) mergeGroups(to, from uint32) {
 	dst.versions = append(dst.versions, src.versions...)
 	dst.reads = append(dst.reads, src.reads...)
 	for _, m := range src.members {
-		g.things[m].group = to
+		g.things.at(m).group = to
 	}
 }
 
@@ -519,7 +522,7 @@ func (g *Graph) sortGroup(gr uint32) {
 	p := &g.binding.groups[gr]
 	sort.Slice(p.versions, func(i, j int) bool { return g.versionLess(p.versions[i], p.versions[j]) })
 	sort.Slice(p.reads, func(i, j int) bool {
-		a, b := &g.binding.asserts[p.reads[i]], &g.binding.asserts[p.reads[j]]
+		a, b := g.binding.asserts.at(p.reads[i]), g.binding.asserts.at(p.reads[j])
 		return a.when < b.when || a.when == b.when && p.reads[i] < p.reads[j]
 	})
 }
@@ -531,15 +534,15 @@ func (g *Graph) splitGroup(gr, k uint32) {
 	g.binding.groups[gr] = group{}
 	in := map[ID]bool{}
 	for _, m := range old.members {
-		g.things[m].group = 0
+		g.things.at(m).group = 0
 		in[m] = true
 	}
 	for _, v := range old.versions {
-		p := g.groupOf(g.things[v.id].series)
+		p := g.groupOf(g.things.at(v.id).series)
 		g.binding.groups[p].versions = append(g.binding.groups[p].versions, v)
 	}
 	for _, r := range old.reads {
-		p := g.groupOf(g.binding.asserts[r].to)
+		p := g.groupOf(g.binding.asserts.at(r).to)
 		g.binding.groups[p].reads = append(g.binding.groups[p].reads, r)
 	}
 	joins := g.binding.joins

@@ -41,34 +41,54 @@ var ErrSnapshot = errors.New("the snapshot cannot be used")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// section is one slice of a graph.
+// section is one list of a graph.
 type section struct {
-	size  uint64 // of an element
-	count func() uint64
-	bytes func() []byte
+	size  uint64          // of an element
+	parts func() [][]byte // its bytes, in pieces
 	set   func(b []byte, n uint64)
 }
 
-func sectionOf[T any](s *[]T) section {
+func (s section) count() uint64 {
+	n := uint64(0)
+	for _, b := range s.parts() {
+		n += uint64(len(b))
+	}
+	return n / s.size
+}
+
+func bytesOf[T any](s []T) []byte {
+	if len(s) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(&s[0])), uintptr(len(s))*unsafe.Sizeof(s[0]))
+}
+
+func sectionIn[T any](parts func() [][]T, set func([]T)) section {
 	var zero T
-	size := unsafe.Sizeof(zero)
 	return section{
-		size:  uint64(size),
-		count: func() uint64 { return uint64(len(*s)) },
-		bytes: func() []byte {
-			if len(*s) == 0 {
-				return nil
+		size: uint64(unsafe.Sizeof(zero)),
+		parts: func() [][]byte {
+			var out [][]byte
+			for _, p := range parts() {
+				out = append(out, bytesOf(p))
 			}
-			return unsafe.Slice((*byte)(unsafe.Pointer(&(*s)[0])), uintptr(len(*s))*size)
+			return out
 		},
 		set: func(b []byte, n uint64) {
-			*s = nil
+			var s []T
 			if n > 0 { // appending to the slice copies it: its capacity is its length
-				*s = unsafe.Slice((*T)(unsafe.Pointer(&b[0])), n)
+				s = unsafe.Slice((*T)(unsafe.Pointer(&b[0])), n)
 			}
+			set(s)
 		},
 	}
 }
+
+func sectionOf[T any](s *[]T) section {
+	return sectionIn(func() [][]T { return [][]T{*s} }, func(b []T) { *s = b })
+}
+
+func sectionVec[I ~uint32, T any](v *vec[I, T]) section { return sectionIn(v.parts, v.set) }
 
 // flat is what is no flat slice in the graph, made flat for the file. An end
 // is where a part ends in the slice that holds all.
@@ -103,13 +123,13 @@ type flatItem struct {
 // need, and those that only Fold needs.
 func (g *Graph) sections(f *flat) (hot, cold []section) {
 	b := &g.binding
-	hot = []section{sectionOf(&g.arena), sectionOf(&g.things), sectionOf(&g.table), sectionOf(&g.rels),
+	hot = []section{sectionIn(g.arena.parts, g.arena.set), sectionVec(&g.things), sectionOf(&g.table), sectionVec(&g.rels),
 		sectionOf(&f.base), sectionOf(&g.rows.outStart), sectionOf(&g.rows.out.word), sectionOf(&g.rows.out.rel),
 		sectionOf(&g.rows.inStart), sectionOf(&g.rows.in.word), sectionOf(&g.rows.in.rel), sectionOf((*[]uint64)(&g.alike)),
-		sectionOf(&g.attrs), sectionOf(&g.ments), sectionOf(&g.recorded), sectionOf(&g.marks), sectionOf(&g.problems),
-		sectionOf(&g.retracted), sectionOf(&b.acts), sectionOf(&b.claims), sectionOf(&b.writes),
+		sectionVec(&g.attrs), sectionVec(&g.ments), sectionVec(&g.recorded), sectionVec(&g.marks), sectionOf(&g.problems),
+		sectionOf(&g.retracted), sectionVec(&b.acts), sectionVec(&b.claims), sectionVec(&b.writes),
 		sectionOf(&f.wordText), sectionOf(&f.wordEnd)}
-	cold = []section{sectionOf(&g.digests), sectionOf(&g.seen), sectionOf(&b.asserts), sectionOf(&b.joins), sectionOf(&g.fills),
+	cold = []section{sectionVec(&g.digests), sectionOf(&g.seen), sectionVec(&b.asserts), sectionOf(&b.joins), sectionOf(&g.fills),
 		sectionOf(&f.members), sectionOf(&f.memberEnd), sectionOf(&f.versions), sectionOf(&f.versionEnd),
 		sectionOf(&f.reads), sectionOf(&f.readEnd), sectionOf(&f.slotText), sectionOf(&f.slotEnd),
 		sectionOf(&f.items), sectionOf(&f.itemEnd), sectionOf(&f.itemRels), sectionOf(&f.itemStop)}
@@ -159,10 +179,13 @@ func (g *Graph) WriteTo(w io.Writer) (written int64, err error) {
 	copy(head, magic[:])
 	binary.LittleEndian.PutUint32(head[12:], uint32(len(all)))
 	for _, s := range all {
-		b := s.bytes()
-		sum := crc32.Update(crc32.Checksum(b, castagnoli), castagnoli, padding[:padOf(uint64(len(b)))])
+		n, sum := s.count(), uint32(0)
+		for _, b := range s.parts() {
+			sum = crc32.Update(sum, castagnoli, b)
+		}
+		sum = crc32.Update(sum, castagnoli, padding[:padOf(n*s.size)])
 		head = binary.LittleEndian.AppendUint64(head, s.size)
-		head = binary.LittleEndian.AppendUint64(head, s.count())
+		head = binary.LittleEndian.AppendUint64(head, n)
 		head = binary.LittleEndian.AppendUint64(head, uint64(sum))
 	}
 	binary.LittleEndian.PutUint32(head[8:], crc32.Checksum(head[headerSize:], castagnoli))
@@ -175,9 +198,10 @@ func (g *Graph) WriteTo(w io.Writer) (written int64, err error) {
 	}
 	put(head)
 	for _, s := range all {
-		b := s.bytes()
-		put(b)
-		put(padding[:padOf(uint64(len(b)))])
+		for _, b := range s.parts() {
+			put(b)
+		}
+		put(padding[:padOf(s.count()*s.size)])
 	}
 	return written, err
 }
@@ -237,9 +261,9 @@ func Decode(b []byte) (*Graph, error) {
 // plausible tells whether the slices that go together fit.
 func (g *Graph) plausible(f *flat) bool {
 	r := &g.rows
-	return len(g.things) > 0 && len(g.rels) > 0 && len(g.table) > len(g.things) && len(g.table)&(len(g.table)-1) == 0 &&
-		len(f.base) == 1 && f.base[0] == uint64(len(g.rels)) && len(g.marks) == len(g.recorded) &&
-		len(r.outStart) == len(g.things)+1 && len(r.inStart) == len(g.things)+1 &&
+	return g.things.len() > 0 && g.rels.len() > 0 && len(g.table) > g.things.len() && len(g.table)&(len(g.table)-1) == 0 &&
+		len(f.base) == 1 && f.base[0] == uint64(g.rels.len()) && g.marks.len() == g.recorded.len() &&
+		len(r.outStart) == g.things.len()+1 && len(r.inStart) == g.things.len()+1 &&
 		len(r.out.word) == len(r.out.rel) && len(r.in.word) == len(r.in.rel)
 }
 

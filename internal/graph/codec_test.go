@@ -40,7 +40,7 @@ func FuzzDecode(f *testing.F) {
 			}
 			return
 		}
-		if g.Size() != uint64(len(g.recorded)) || g.Things() < 0 || g.Relations() < 0 {
+		if g.Size() != uint64(g.recorded.len()) || g.Things() < 0 || g.Relations() < 0 {
 			t.Fatal("the graph has no size")
 		}
 	})

@@ -60,10 +60,8 @@ func (g *Graph) FoldParsed(index uint64, recordedAt time.Time, p statement.Parse
 	}
 	k := uint32(index)
 	at := prov.At(recordedAt)
-	b := &g.binding
-	g.marks = append(g.marks, mark{uint32(len(g.rels)), uint32(len(g.attrs)), uint32(len(b.asserts)),
-		uint32(len(b.claims)), uint32(len(b.writes)), uint32(len(b.joins))})
-	g.recorded = append(g.recorded, at)
+	g.mark()
+	g.recorded.add(at)
 	if g.duplicate(p.Digest, k) {
 		g.problem(k, "the same envelope stands earlier in the log; this copy counts for nothing")
 		return nil
@@ -77,13 +75,19 @@ func (g *Graph) FoldParsed(index uint64, recordedAt time.Time, p statement.Parse
 	return nil
 }
 
+// mark notes where each list stands as an entry begins.
+func (g *Graph) mark() {
+	b := &g.binding
+	g.marks.add(mark{g.rels.end(), g.attrs.end(), b.asserts.end(), b.claims.end(), b.writes.end(), uint32(len(b.joins))})
+}
+
 func (g *Graph) duplicate(digest [32]byte, k uint32) bool {
 	d := [16]byte(digest[:16])
-	g.digests = append(g.digests, d)
-	if 4*len(g.digests) > 3*len(g.seen) {
+	g.digests.add(d)
+	if 4*g.digests.len() > 3*len(g.seen) {
 		g.seen = make([]uint32, 2*len(g.seen))
-		for i, o := range g.digests[:len(g.digests)-1] {
-			g.markSeen(o, uint32(i))
+		for i := range g.digests.end() - 1 {
+			g.markSeen(*g.digests.at(i), i)
 		}
 	}
 	return g.markSeen(d, k)
@@ -96,7 +100,7 @@ func (g *Graph) markSeen(d [16]byte, k uint32) bool {
 			g.seen[i] = k + 1
 			return false
 		}
-		if g.digests[g.seen[i]-1] == d {
+		if *g.digests.at(g.seen[i] - 1) == d {
 			return true
 		}
 	}
@@ -271,10 +275,9 @@ func (f *folder) claim(a uint32, p *statement.Activity) {
 			state = uint8(i)
 		}
 	}
-	b.claims = append(b.claims, claim{act: a, next: b.acts[a].claim, start: p.StartedAt.Instant(prov.Beginning),
+	b.acts.at(a).claim = b.claims.add(claim{act: a, next: b.acts.at(a).claim, start: p.StartedAt.Instant(prov.Beginning),
 		end: p.EndedAt.Instant(prov.Beginning), seen: p.ObservedAt.Instant(prov.Beginning), recorded: f.at,
 		entry: f.k, kt: openKnown, state: state})
-	b.acts[a].claim = uint32(len(b.claims) - 1)
 	f.g.refreshAct(a, f.k)
 }
 
@@ -348,7 +351,7 @@ func (f *folder) output(act ID, a uint32, actRef prov.Ref, t statement.Target, t
 	}
 	g.mentionOf(id, f.k)
 	g.addAssert(assert{from: id, to: act, act: a, typ: typ, rule: rule, clock: clockWrite}, f.k)
-	if ver != None && g.things[ver].series != None {
+	if ver != None && g.things.at(ver).series != None {
 		g.addWrite(write{version: ver, act: a}, f.k)
 	}
 	return id
@@ -403,7 +406,7 @@ func (f *folder) entity(p *statement.Entity) {
 		}
 		if p.Owner != "" {
 			o, _ := f.place(ref(p.Owner))
-			g.fillSlot("owner|"+g.text(g.things[id].key), slotItem{at: at, id: o, entry: f.k,
+			g.fillSlot("owner|"+g.text(g.things.at(id).key), slotItem{at: at, id: o, entry: f.k,
 				rels: []uint32{f.rel(id, o, prov.OwnedBy, ruleStated, at, "owner")}}, f.k)
 		}
 		for _, r := range p.PartOf {
@@ -435,7 +438,7 @@ func (f *folder) same(a ID, t statement.Target) {
 }
 
 func (f *folder) isSeries(id ID) bool {
-	t := &f.g.things[id]
+	t := f.g.things.at(id)
 	r, err := prov.ParseKey(f.g.text(t.key))
 	return err == nil && t.flags&flagDigest == 0 && r.Version == "" && r.Kind.Versioned()
 }
@@ -445,15 +448,13 @@ func (f *folder) isSeries(id ID) bool {
 //
 // It is for graphs that were made by New.
 func (g *Graph) Skip(to uint64) {
-	b := &g.binding
 	for g.Size() < to {
-		g.marks = append(g.marks, mark{uint32(len(g.rels)), uint32(len(g.attrs)), uint32(len(b.asserts)),
-			uint32(len(b.claims)), uint32(len(b.writes)), uint32(len(b.joins))})
+		g.mark()
 		at := prov.Beginning
-		if n := len(g.recorded); n > 0 {
-			at = g.recorded[n-1]
+		if n := g.recorded.end(); n > 0 {
+			at = *g.recorded.at(n - 1)
 		}
-		g.recorded = append(g.recorded, at)
-		g.digests = append(g.digests, [16]byte{})
+		g.recorded.add(at)
+		g.digests.add([16]byte{})
 	}
 }

@@ -133,7 +133,7 @@ func AliasRef(registry string, series prov.Ref, alias string) prov.Ref {
 func (f *folder) identity(p *statement.Identity) {
 	g, at := f.g, f.or(p.At)
 	f.about()
-	first := uint32(len(g.rels))
+	first := g.rels.end()
 	for _, it := range p.Items {
 		id := f.named(it.Ref)
 		g.mentionOf(id, f.k)
@@ -170,8 +170,8 @@ func (f *folder) identity(p *statement.Identity) {
 	}
 	if p.Mode == "snapshot" {
 		item := slotItem{at: at, entry: f.k}
-		for r := first; r < uint32(len(g.rels)); r++ {
-			item.rels, item.ends = append(item.rels, r), append(item.ends, g.rels[r].vt)
+		for r := first; r < g.rels.end(); r++ {
+			item.rels, item.ends = append(item.rels, r), append(item.ends, g.rels.at(r).vt)
 		}
 		g.fillSlot("snapshot|"+p.Source, item, f.k)
 	}

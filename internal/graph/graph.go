@@ -94,21 +94,21 @@ type mention struct{ entry, next uint32 }
 
 // Graph is the state of a fold. It is not safe for use while Fold runs.
 type Graph struct {
-	arena   []byte
-	things  []thing
+	arena   arena
+	things  vec[ID, thing]
 	table   []uint32 // open addressing over keys, holds ID
-	rels    []rel
+	rels    vec[uint32, rel]
 	rows    rows   // derived from rels; see rows.go
 	alike   bitset // things that have, or had, a SameAs
-	attrs   []attr
-	ments   []mention
+	attrs   vec[uint32, attr]
+	ments   vec[uint32, mention]
 	words   words
 	binding binding
 
-	recorded  []prov.Instant // recordedAt by entry
-	digests   [][16]byte     // of envelopes, by entry
-	seen      []uint32       // open addressing over digests, holds entry+1
-	marks     []mark         // slice lengths at the begin of each entry
+	recorded  vec[uint32, prov.Instant] // recordedAt by entry
+	digests   vec[uint32, [16]byte]     // of envelopes, by entry
+	seen      []uint32                  // open addressing over digests, holds entry+1
+	marks     vec[uint32, mark]         // slice lengths at the begin of each entry
 	problems  []problem
 	retracted []retraction
 	slots     []slot
@@ -136,34 +136,30 @@ type retraction struct{ entry, by uint32 }
 
 // New gives the graph of the empty log.
 func New() *Graph {
-	g := &Graph{
-		things: make([]thing, 1), rels: make([]rel, 1), attrs: make([]attr, 1),
-		ments: make([]mention, 1), slots: make([]slot, 1), slotKeys: map[string]uint32{},
-		table: make([]uint32, 1024), seen: make([]uint32, 1024),
-	}
+	g := &Graph{slots: make([]slot, 1), slotKeys: map[string]uint32{}, table: make([]uint32, 1024), seen: make([]uint32, 1024)}
+	g.things.add(thing{})
+	g.rels.add(rel{})
+	g.attrs.add(attr{})
+	g.ments.add(mention{})
 	g.words.init()
 	g.binding.init()
 	return g
 }
 
 // Size gives the number of entries folded.
-func (g *Graph) Size() uint64 { return uint64(len(g.recorded)) }
+func (g *Graph) Size() uint64 { return uint64(g.recorded.len()) }
 
 // Things gives the number of things.
-func (g *Graph) Things() int { return len(g.things) - 1 }
+func (g *Graph) Things() int { return g.things.len() - 1 }
 
 // Relations gives the number of relation rectangles, past ones included.
-func (g *Graph) Relations() int { return len(g.rels) - 1 }
+func (g *Graph) Relations() int { return g.rels.len() - 1 }
 
-func (g *Graph) store(s string) span {
-	off := len(g.arena)
-	g.arena = append(g.arena, s...)
-	return span{off: uint64(off), n: uint32(len(s))}
-}
+func (g *Graph) store(s string) span { return g.arena.add(s) }
 
-func (g *Graph) text(s span) string { return string(g.arena[s.off : s.off+uint64(s.n)]) }
+func (g *Graph) text(s span) string { return string(g.bytes(s)) }
 
-func (g *Graph) bytes(s span) []byte { return g.arena[s.off : s.off+uint64(s.n)] }
+func (g *Graph) bytes(s span) []byte { return g.arena.at(s.off, uint64(s.n)) }
 
 // hash is FNV-1a, 64 bits, finished by a mix: the tables are part of the
 // snapshot file, so the function must be the same everywhere.
@@ -183,7 +179,7 @@ func (g *Graph) lookup(key string) ID {
 	mask := uint64(len(g.table) - 1)
 	for i := hash(key) & mask; g.table[i] != 0; i = (i + 1) & mask {
 		id := ID(g.table[i])
-		if string(g.bytes(g.things[id].key)) == key {
+		if string(g.bytes(g.things.at(id).key)) == key {
 			return id
 		}
 	}
@@ -196,21 +192,21 @@ func (g *Graph) intern(ref prov.Ref, entry uint32) ID {
 	if id := g.lookup(key); id != None {
 		return id
 	}
-	if 4*len(g.things) > 3*len(g.table) {
+	if 4*g.things.len() > 3*len(g.table) {
 		g.growTable()
 	}
-	id := ID(len(g.things))
+	id := ID(g.things.len())
 	t := thing{key: g.store(key), kind: g.words.kind(ref.Kind), entry: entry}
 	if ref.IsDigest() {
 		t.flags |= flagDigest
 	}
-	g.things = append(g.things, t)
+	g.things.add(t)
 	g.place(id, key)
 	if ref.Version != "" {
 		s := g.intern(ref.Series(), entry)
-		g.things[id].series = s
-		g.things[id].nextVer = g.things[s].firstVer
-		g.things[s].firstVer = id
+		g.things.at(id).series = s
+		g.things.at(id).nextVer = g.things.at(s).firstVer
+		g.things.at(s).firstVer = id
 	}
 	return id
 }
@@ -227,8 +223,8 @@ func (g *Graph) place(id ID, key string) {
 func (g *Graph) growTable() {
 	g.table = make([]uint32, 2*len(g.table))
 	mask := uint64(len(g.table) - 1)
-	for id := 1; id < len(g.things); id++ {
-		i := hash(g.bytes(g.things[id].key)) & mask
+	for id := ID(1); id < ID(g.things.end()); id++ {
+		i := hash(g.bytes(g.things.at(id).key)) & mask
 		for g.table[i] != 0 {
 			i = (i + 1) & mask
 		}
@@ -238,10 +234,10 @@ func (g *Graph) growTable() {
 
 // newRel appends a relation and links it in both directions.
 func (g *Graph) newRel(r rel) uint32 {
-	p := uint32(len(g.rels))
-	r.nextOut, r.nextIn = g.things[r.from].out, g.things[r.to].in
-	g.things[r.from].out, g.things[r.to].in = p, p
-	g.rels = append(g.rels, r)
+	p := g.rels.end()
+	r.nextOut, r.nextIn = g.things.at(r.from).out, g.things.at(r.to).in
+	g.things.at(r.from).out, g.things.at(r.to).in = p, p
+	g.rels.add(r)
 	g.rows.fresh.add(r.from)
 	g.rows.fresh.add(r.to)
 	if r.typ == prov.SameAs {
@@ -255,19 +251,16 @@ func (g *Graph) newAttr(id ID, key, val string, at prov.Instant, entry uint32) {
 	if val == "" {
 		return
 	}
-	p := uint32(len(g.attrs))
-	g.attrs = append(g.attrs, attr{thing: id, next: g.things[id].attr, key: g.words.intern(key),
+	g.things.at(id).attr = g.attrs.add(attr{thing: id, next: g.things.at(id).attr, key: g.words.intern(key),
 		val: g.store(val), at: at, entry: entry, kt: openKnown})
-	g.things[id].attr = p
 }
 
 func (g *Graph) mentionOf(id ID, entry uint32) {
-	t := &g.things[id]
+	t := g.things.at(id)
 	if t.mention != nilPos && t.lastEntry == entry {
 		return
 	}
-	g.ments = append(g.ments, mention{entry, t.mention})
-	t.mention, t.lastEntry = uint32(len(g.ments)-1), entry
+	t.mention, t.lastEntry = g.ments.add(mention{entry, t.mention}), entry
 }
 
 func (g *Graph) problem(entry uint32, what string) {

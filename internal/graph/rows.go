@@ -77,8 +77,8 @@ func (r *rel) word(target ID) uint64 {
 
 // Compact takes all relations into the rows. It changes no answer.
 func (g *Graph) Compact() {
-	n := uint32(len(g.rels))
-	if g.rows.base == n && len(g.rows.outStart) == len(g.things)+1 {
+	n := g.rels.end()
+	if g.rows.base == n && len(g.rows.outStart) == g.things.len()+1 {
 		return
 	}
 	g.rows = rows{base: n}
@@ -88,9 +88,9 @@ func (g *Graph) Compact() {
 
 // pack sorts all relations by one of their ends, by counting.
 func (g *Graph) pack(ends func(*rel) (at, target ID)) ([]uint32, row) {
-	start := make([]uint32, len(g.things)+1)
-	for i := 1; i < len(g.rels); i++ {
-		at, _ := ends(&g.rels[i])
+	start := make([]uint32, g.things.len()+1)
+	for i := uint32(1); i < g.rels.end(); i++ {
+		at, _ := ends(g.rels.at(i))
 		start[at]++
 	}
 	sum := uint32(0)
@@ -99,11 +99,11 @@ func (g *Graph) pack(ends func(*rel) (at, target ID)) ([]uint32, row) {
 		sum += n
 	}
 	out := row{make([]uint64, sum), make([]uint32, sum)}
-	for i := 1; i < len(g.rels); i++ {
-		at, target := ends(&g.rels[i])
+	for i := uint32(1); i < g.rels.end(); i++ {
+		at, target := ends(g.rels.at(i))
 		p := start[at]
 		start[at]++
-		out.word[p], out.rel[p] = g.rels[i].word(target), uint32(i)
+		out.word[p], out.rel[p] = g.rels.at(i).word(target), i
 	}
 	copy(start[1:], start)
 	start[0] = 0
@@ -115,7 +115,7 @@ func (g *Graph) except(p uint32) {
 	if p >= g.rows.base {
 		return
 	}
-	r := &g.rels[p]
+	r := g.rels.at(p)
 	mark := func(w row, lo, hi uint32) {
 		if i, ok := slices.BinarySearch(w.rel[lo:hi], p); ok {
 			w.word[lo+uint32(i)] |= wordExcept
@@ -146,8 +146,8 @@ func (v *View) Alike(id ID) bool { return v.g.alike.has(id) }
 func (v *View) AppendOut(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbour {
 	g := v.g
 	if g.rows.fresh.has(id) {
-		for p := g.things[id].out; p >= max(g.rows.base, 1); p = g.rels[p].nextOut {
-			if r := &g.rels[p]; mask.Has(r.typ) && v.sees(r) {
+		for p := g.things.at(id).out; p >= max(g.rows.base, 1); p = g.rels.at(p).nextOut {
+			if r := g.rels.at(p); mask.Has(r.typ) && v.sees(r) {
 				dst = append(dst, Neighbour(r.word(r.to)))
 			}
 		}
@@ -159,8 +159,8 @@ func (v *View) AppendOut(dst []Neighbour, id ID, mask prov.RelationSet) []Neighb
 func (v *View) AppendIn(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbour {
 	g := v.g
 	if g.rows.fresh.has(id) {
-		for p := g.things[id].in; p >= max(g.rows.base, 1); p = g.rels[p].nextIn {
-			if r := &g.rels[p]; mask.Has(r.typ) && v.sees(r) {
+		for p := g.things.at(id).in; p >= max(g.rows.base, 1); p = g.rels.at(p).nextIn {
+			if r := g.rels.at(p); mask.Has(r.typ) && v.sees(r) {
 				dst = append(dst, Neighbour(r.word(r.from)))
 			}
 		}
@@ -218,7 +218,7 @@ func (v *View) scan(dst []Neighbour, w *row, start []uint32, id ID, mask prov.Re
 		sees := uint64(mask) >> (uint32(x) >> typeShift) & ((b - now) >> 63) // b < now
 		if x&wordExcept != 0 || b == now {
 			sees = 0
-			if mask.Has(Neighbour(x).Type()) && v.sees(&v.g.rels[rels[i]]) {
+			if mask.Has(Neighbour(x).Type()) && v.sees(v.g.rels.at(rels[i])) {
 				sees = 1
 			}
 		}

@@ -38,7 +38,7 @@ func (g *Graph) fillSlot(key string, it slotItem, k uint32) {
 		g.slotKeys[key] = p
 	}
 	for _, r := range it.rels {
-		g.rels[r].assert = slotRel
+		g.rels.at(r).assert = slotRel
 	}
 	g.fills = append(g.fills, fill{it.entry, p})
 	s := &g.slots[p]
@@ -54,7 +54,7 @@ func (g *Graph) itemLess(a, b slotItem) bool {
 	if a.at != b.at {
 		return a.at < b.at
 	}
-	if c := strings.Compare(g.text(g.things[a.id].key), g.text(g.things[b.id].key)); c != 0 {
+	if c := strings.Compare(g.text(g.things.at(a.id).key), g.text(g.things.at(b.id).key)); c != 0 {
 		return c < 0
 	}
 	return a.entry < b.entry
@@ -73,7 +73,7 @@ func (g *Graph) dateItem(s *slot, i int, k uint32) {
 		if it.ends != nil {
 			end = min(end, it.ends[j])
 		}
-		r := g.rels[p]
+		r := *g.rels.at(p)
 		if r.vt == end {
 			continue
 		}
@@ -118,32 +118,32 @@ func (g *Graph) retract(entry uint64, k uint32) {
 		return
 	}
 	e := uint32(entry)
-	from, to := g.marks[e], g.marks[e+1]
+	from, to := *g.marks.at(e), *g.marks.at(e + 1)
 	b := &g.binding
 	for p := from.attrs; p < to.attrs; p++ {
-		g.attrs[p].kt = min(g.attrs[p].kt, k)
+		g.attrs.at(p).kt = min(g.attrs.at(p).kt, k)
 	}
 	for p := from.rels; p < to.rels; p++ {
-		if g.rels[p].entry == e && g.rels[p].assert == 0 {
+		if g.rels.at(p).entry == e && g.rels.at(p).assert == 0 {
 			g.closeRel(p, k)
 		}
 	}
 	g.emptySlots(e, k)
 	for p := from.asserts; p < to.asserts; p++ {
-		if b.asserts[p].kt == openKnown {
+		if b.asserts.at(p).kt == openKnown {
 			g.dropAssert(p, k)
 		}
 	}
 	for p := from.writes; p < to.writes; p++ {
-		if b.writes[p].kt == openKnown {
-			b.writes[p].kt = k
-			g.moveVersion(b.writes[p].version, k)
+		if b.writes.at(p).kt == openKnown {
+			b.writes.at(p).kt = k
+			g.moveVersion(b.writes.at(p).version, k)
 		}
 	}
 	for p := from.claims; p < to.claims; p++ {
-		if b.claims[p].kt == openKnown {
-			b.claims[p].kt = k
-			g.refreshAct(b.claims[p].act, k)
+		if b.claims.at(p).kt == openKnown {
+			b.claims.at(p).kt = k
+			g.refreshAct(b.claims.at(p).act, k)
 		}
 	}
 	split := map[uint32]bool{}

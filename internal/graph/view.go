@@ -21,9 +21,9 @@ type View struct {
 
 // At gives the view as of asOf. A known size beyond the graph means all of it.
 func (g *Graph) At(asOf prov.AsOf) View {
-	v := View{g: g, known: uint32(min(asOf.Known, g.Size())), valid: asOf.Valid, relEnd: uint32(len(g.rels))}
+	v := View{g: g, known: uint32(min(asOf.Known, g.Size())), valid: asOf.Valid, relEnd: g.rels.end()}
 	if uint64(v.known) < g.Size() {
-		v.relEnd = g.marks[v.known].rels
+		v.relEnd = g.marks.at(v.known).rels
 	}
 	b, ok := bucket(v.valid)
 	switch {
@@ -55,7 +55,7 @@ func (v View) Lookup(ref prov.Ref) ID { return v.LookupKey(ref.Key()) }
 // LookupKey finds a thing by its Ref's key.
 func (v View) LookupKey(key string) ID {
 	id := v.g.lookup(key)
-	if id != None && v.g.things[id].entry >= v.known {
+	if id != None && v.g.things.at(id).entry >= v.known {
 		return None
 	}
 	return id
@@ -63,7 +63,7 @@ func (v View) LookupKey(key string) ID {
 
 // Ref gives the name of a thing.
 func (v View) Ref(id ID) prov.Ref {
-	r, err := prov.ParseKey(v.g.text(v.g.things[id].key))
+	r, err := prov.ParseKey(v.g.text(v.g.things.at(id).key))
 	if err != nil {
 		panic("graph: a key that was interned cannot be read: " + err.Error())
 	}
@@ -71,16 +71,16 @@ func (v View) Ref(id ID) prov.Ref {
 }
 
 // Key gives the key of a thing's name. The bytes must not be changed.
-func (v View) Key(id ID) []byte { return v.g.bytes(v.g.things[id].key) }
+func (v View) Key(id ID) []byte { return v.g.bytes(v.g.things.at(id).key) }
 
 // IsDigest tells whether the thing is content named by its digest.
-func (v View) IsDigest(id ID) bool { return v.g.things[id].flags&flagDigest != 0 }
+func (v View) IsDigest(id ID) bool { return v.g.things.at(id).flags&flagDigest != 0 }
 
 // Len gives the bound of all IDs: 1 <= id < Len.
-func (v View) Len() int { return len(v.g.things) }
+func (v View) Len() int { return v.g.things.len() }
 
 // Known tells whether the thing was mentioned by then.
-func (v View) Known(id ID) bool { return v.g.things[id].entry < v.known }
+func (v View) Known(id ID) bool { return v.g.things.at(id).entry < v.known }
 
 func (v View) sees(r *rel) bool {
 	return r.kf < v.known && v.known <= r.kt && (v.valid == prov.Forever || r.vf <= v.valid && v.valid < r.vt)
@@ -89,8 +89,8 @@ func (v View) sees(r *rel) bool {
 // Out yields the relations from id that the view sees, newest first.
 func (v View) Out(id ID) iter.Seq[*rel] {
 	return func(yield func(*rel) bool) {
-		for p := v.g.things[id].out; p != 0; {
-			r := &v.g.rels[p]
+		for p := v.g.things.at(id).out; p != 0; {
+			r := v.g.rels.at(p)
 			p = r.nextOut
 			if v.sees(r) && !yield(r) {
 				return
@@ -102,8 +102,8 @@ func (v View) Out(id ID) iter.Seq[*rel] {
 // In yields the relations to id that the view sees, newest first.
 func (v View) In(id ID) iter.Seq[*rel] {
 	return func(yield func(*rel) bool) {
-		for p := v.g.things[id].in; p != 0; {
-			r := &v.g.rels[p]
+		for p := v.g.things.at(id).in; p != 0; {
+			r := v.g.rels.at(p)
 			p = r.nextIn
 			if v.sees(r) && !yield(r) {
 				return
@@ -135,13 +135,13 @@ func (v View) Relation(r *rel) Relation {
 // is none, the first that mentions it.
 func (v View) Entries(id ID) []uint64 {
 	var out []uint64
-	for p := v.g.things[id].mention; p != 0; p = v.g.ments[p].next {
-		if e := v.g.ments[p].entry; e < v.known {
+	for p := v.g.things.at(id).mention; p != 0; p = v.g.ments.at(p).next {
+		if e := v.g.ments.at(p).entry; e < v.known {
 			out = append(out, uint64(e))
 		}
 	}
 	if len(out) == 0 {
-		return []uint64{uint64(v.g.things[id].entry)}
+		return []uint64{uint64(v.g.things.at(id).entry)}
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i] < out[j] })
 	return out
@@ -157,8 +157,8 @@ func (v View) Attributes(id ID) map[string]string {
 		val string
 	}
 	found := map[uint32]best{}
-	for p := v.g.things[id].attr; p != 0; p = v.g.attrs[p].next {
-		a := &v.g.attrs[p]
+	for p := v.g.things.at(id).attr; p != 0; p = v.g.attrs.at(p).next {
+		a := v.g.attrs.at(p)
 		if a.entry >= v.known || v.known > a.kt || (v.valid != prov.Forever && a.at > v.valid) {
 			continue
 		}
@@ -177,14 +177,14 @@ func (v View) Attributes(id ID) map[string]string {
 // Times gives the dates of an activity as of the view; ok is false for
 // anything else.
 func (v View) Times(id ID) (t Times, ok bool) {
-	a := v.g.things[id].act
+	a := v.g.things.at(id).act
 	if a == 0 {
 		return Times{}, false
 	}
 	b := &v.g.binding
 	t, _, _, _, _ = foldClaims(func(add func(*claim)) {
-		for p := b.acts[a].claim; p != 0; p = b.claims[p].next {
-			if c := &b.claims[p]; c.entry < v.known && v.known <= c.kt {
+		for p := b.acts.at(a).claim; p != 0; p = b.claims.at(p).next {
+			if c := b.claims.at(p); c.entry < v.known && v.known <= c.kt {
 				add(c)
 			}
 		}
@@ -193,15 +193,15 @@ func (v View) Times(id ID) (t Times, ok bool) {
 }
 
 // Recorded gives when an entry was recorded.
-func (v View) Recorded(entry uint64) prov.Instant { return v.g.recorded[entry] }
+func (v View) Recorded(entry uint64) prov.Instant { return *v.g.recorded.at(uint32(entry)) }
 
 // SizeAt gives how many entries were recorded at t or before.
 func (g *Graph) SizeAt(t prov.Instant) uint64 {
-	return uint64(sort.Search(len(g.recorded), func(i int) bool { return g.recorded[i] > t }))
+	return uint64(sort.Search(g.recorded.len(), func(i int) bool { return *g.recorded.at(uint32(i)) > t }))
 }
 
 // SeriesOf gives the series of a version.
-func (v View) SeriesOf(id ID) ID { return v.g.things[id].series }
+func (v View) SeriesOf(id ID) ID { return v.g.things.at(id).series }
 
 // Version is one version of a series with the time from which it was current.
 type Version struct {
@@ -218,7 +218,7 @@ type Version struct {
 // With valid time limited, versions written later are left out.
 func (v View) Versions(series ID) []Version {
 	var out []Version
-	for p := v.g.things[series].firstVer; p != None; p = v.g.things[p].nextVer {
+	for p := v.g.things.at(series).firstVer; p != None; p = v.g.things.at(p).nextVer {
 		if !v.Known(p) {
 			continue
 		}
@@ -242,8 +242,8 @@ func (v View) written(id ID) (prov.Instant, bool) {
 	b := &v.g.binding
 	at, reg := prov.Forever, prov.Forever
 	ok := false
-	for p := v.g.things[id].writes; p != 0; p = b.writes[p].nextOfVer {
-		w := &b.writes[p]
+	for p := v.g.things.at(id).writes; p != 0; p = b.writes.at(p).nextOfVer {
+		w := b.writes.at(p)
 		if w.entry >= v.known || v.known > w.kt {
 			continue
 		}
@@ -252,8 +252,8 @@ func (v View) written(id ID) (prov.Instant, bool) {
 			continue
 		}
 		_, _, wrote, failed, _ := foldClaims(func(add func(*claim)) {
-			for q := b.acts[w.act].claim; q != 0; q = b.claims[q].next {
-				if c := &b.claims[q]; c.entry < v.known && v.known <= c.kt {
+			for q := b.acts.at(w.act).claim; q != 0; q = b.claims.at(q).next {
+				if c := b.claims.at(q); c.entry < v.known && v.known <= c.kt {
 					add(c)
 				}
 			}
@@ -299,7 +299,7 @@ func (v View) RetractedBy(entry uint64) (by uint64, ok bool) {
 func (v View) DigestPrefix(hex string) []ID {
 	var out []ID
 	prefix := "sha256:" + hex
-	for id := ID(1); int(id) < len(v.g.things); id++ {
+	for id := ID(1); int(id) < v.g.things.len(); id++ {
 		if v.IsDigest(id) && v.Known(id) && len(v.Key(id)) >= len(prefix) && string(v.Key(id)[:len(prefix)]) == prefix {
 			out = append(out, id)
 		}
@@ -311,7 +311,7 @@ func (v View) DigestPrefix(hex string) []ID {
 // ASCII case, in the order of their names; more is how many there are beyond.
 func (v View) Search(text string, limit int) (ids []ID, more int) {
 	want := bytes.ToLower([]byte(text))
-	for id := ID(1); int(id) < len(v.g.things); id++ {
+	for id := ID(1); int(id) < v.g.things.len(); id++ {
 		if v.Known(id) && bytes.Contains(bytes.ToLower(v.Key(id)), want) {
 			ids = append(ids, id)
 		}
@@ -333,19 +333,21 @@ func (g *Graph) Touching(entries []uint64) iter.Seq[uint64] {
 			in[e] = true
 		}
 		things := map[ID]bool{}
-		for _, r := range g.rels[1:] {
+		for p := uint32(1); p < g.rels.end(); p++ {
+			r := g.rels.at(p)
 			if in[uint64(r.entry)] || in[uint64(r.kf)] {
 				things[r.from], things[r.to] = true, true
 			}
 		}
 		for id := range things {
-			if s := g.things[id].series; s != None {
-				for v := g.things[s].firstVer; v != None; v = g.things[v].nextVer {
+			if s := g.things.at(id).series; s != None {
+				for v := g.things.at(s).firstVer; v != None; v = g.things.at(v).nextVer {
 					things[v] = true
 				}
 			}
 		}
-		for _, r := range g.rels[1:] {
+		for p := uint32(1); p < g.rels.end(); p++ {
+			r := g.rels.at(p)
 			if (things[r.from] || things[r.to]) && (!yield(uint64(r.entry)) || !yield(uint64(r.kf))) {
 				return
 			}

@@ -1,0 +1,146 @@
+package graph
+
+import "fmt"
+
+// vec is a list that grows without moving what it holds: what came out of a
+// snapshot file stays in the mapping, and what is added lies in chunks. So the
+// first entry that is folded after a start copies nothing, and a pointer to an
+// element stays good.
+type vec[I ~uint32, T any] struct {
+	base []T
+	// more holds what is beyond base, in chunks that begin at multiples of
+	// vecChunk; the first of them may have its beginning in base.
+	more [][]T
+	skip uint32 // chunks that base holds in full
+	n    uint32
+}
+
+const (
+	vecBits  = 12
+	vecChunk = 1 << vecBits
+)
+
+func (v *vec[I, T]) len() int { return int(v.n) }
+
+// end gives the index of the next element.
+func (v *vec[I, T]) end() uint32 { return v.n }
+
+func (v *vec[I, T]) at(i I) *T {
+	if int(i) < len(v.base) {
+		return &v.base[i]
+	}
+	return &v.more[uint32(i)>>vecBits-v.skip][i&(vecChunk-1)]
+}
+
+// add appends x and gives its index.
+func (v *vec[I, T]) add(x T) I {
+	i := v.n
+	if i == 1<<32-1 {
+		panic(fmt.Sprintf("graph: more than %d elements of %T", uint32(1<<32-2), x))
+	}
+	if c := int(i>>vecBits - v.skip); c == len(v.more) {
+		v.more = append(v.more, make([]T, vecChunk))
+	}
+	v.n++
+	*v.at(I(i)) = x
+	return I(i)
+}
+
+// parts gives what the list holds, in order.
+func (v *vec[I, T]) parts() [][]T {
+	var out [][]T
+	if len(v.base) > 0 {
+		out = append(out, v.base)
+	}
+	for c, chunk := range v.more {
+		begin := (uint64(c) + uint64(v.skip)) << vecBits
+		lo, hi := max(begin, uint64(len(v.base))), min(begin+vecChunk, uint64(v.n))
+		out = append(out, chunk[lo-begin:hi-begin])
+	}
+	return out
+}
+
+// set makes the list what b holds.
+func (v *vec[I, T]) set(b []T) {
+	*v = vec[I, T]{base: b, n: uint32(len(b)), skip: uint32(len(b)) >> vecBits}
+}
+
+// arena is texts one after the other, kept as a vec keeps its elements. A text
+// does not cross from one chunk into the next; the rest of a chunk stays zero.
+type arena struct {
+	base []byte
+	more [][]byte
+	skip uint64
+	n    uint64
+}
+
+const (
+	arenaBits  = 18
+	arenaChunk = 1 << arenaBits
+)
+
+// room gives size bytes at the end, and where they are.
+func (a *arena) room(size int) (off uint64, b []byte) {
+	used := a.n & (arenaChunk - 1)
+	if used > 0 && uint64(size) > arenaChunk-used {
+		a.n += arenaChunk - used
+	}
+	off = a.n
+	a.n += uint64(size)
+	if size == 0 {
+		return off, nil
+	}
+	first := int(off>>arenaBits - a.skip)
+	for first > len(a.more) { // the rest of the chunk in which base ends
+		a.more = append(a.more, nil)
+	}
+	if first == len(a.more) {
+		whole := make([]byte, (size+arenaChunk-1)>>arenaBits<<arenaBits)
+		for len(whole) > 0 {
+			a.more = append(a.more, whole)
+			whole = whole[arenaChunk:]
+		}
+	}
+	at := off & (arenaChunk - 1)
+	return off, a.more[first][at : at+uint64(size)]
+}
+
+// add appends a text and gives where it is.
+func (a *arena) add(s string) span {
+	off, b := a.room(len(s))
+	copy(b, s)
+	return span{off: off, n: uint32(len(s))}
+}
+
+func (a *arena) at(off, n uint64) []byte {
+	if n == 0 {
+		return nil
+	}
+	if off < uint64(len(a.base)) {
+		return a.base[off : off+n : off+n]
+	}
+	b := a.more[off>>arenaBits-a.skip]
+	off &= arenaChunk - 1
+	return b[off : off+n]
+}
+
+// parts gives what the arena holds, in order.
+func (a *arena) parts() [][]byte {
+	var out [][]byte
+	if len(a.base) > 0 {
+		out = append(out, a.base)
+	}
+	for c, chunk := range a.more {
+		begin := (uint64(c) + a.skip) << arenaBits
+		lo, hi := max(begin, uint64(len(a.base))), min(begin+arenaChunk, a.n)
+		if chunk == nil {
+			chunk = make([]byte, arenaChunk)
+		}
+		out = append(out, chunk[lo-begin:hi-begin])
+	}
+	return out
+}
+
+func (a *arena) set(b []byte) {
+	*a = arena{base: b, n: uint64(len(b)), skip: uint64(len(b)) >> arenaBits}
+}
