@@ -123,24 +123,36 @@ func fold(b *testing.B, contents [][]byte) *graph.Graph {
 	return g
 }
 
-// BenchmarkReaches asks of random things whether the first model is behind
-// them.
+// BenchmarkReaches asks of pairs of random things whether one is behind the
+// other: from any thing, and from the one with the most behind it.
 func BenchmarkReaches(b *testing.B) {
-	envs, _ := envelopes(b, 50000)
-	g := fold(b, contentsOf(b, envs))
-	g.Compact()
-	v := g.At(prov.Now)
-	ids, err := query.Resolve(v, "model:m0@1", query.One)
-	if err != nil {
-		b.Fatal(err)
-	}
-	r, yes := mrand.New(mrand.NewPCG(1, 2)), 0
-	for b.Loop() {
-		if query.Reaches(v, ids[0], graph.ID(1+r.IntN(v.Len()-1))) {
-			yes++
+	w := madeWorld(b)
+	v := w.g.At(prov.Now)
+	r := mrand.New(mrand.NewPCG(1, 2))
+	random := func() graph.ID { return graph.ID(1 + r.IntN(v.Len()-1)) }
+	hub, most := graph.None, 0
+	for range 2000 {
+		if id := random(); reach(v, id, true) > most {
+			hub, most = id, reach(v, id, true)
 		}
 	}
-	b.ReportMetric(float64(yes)/float64(b.N), "yes")
+	for name, from := range map[string]func() graph.ID{"random": random, "hub": func() graph.ID { return hub }} {
+		b.Run(name, func(b *testing.B) {
+			const pairs = 20000
+			yes := 0
+			start := time.Now()
+			for b.Loop() {
+				for range pairs {
+					if query.Reaches(v, from(), random()) {
+						yes++
+					}
+				}
+			}
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(float64(time.Since(start).Microseconds())/float64(b.N*pairs), "us-mean")
+			b.ReportMetric(100*float64(yes)/float64(b.N*pairs), "%yes")
+		})
+	}
 }
 
 // BenchmarkWhyCold runs the program itself on a log of 100,000 entries: start,

@@ -141,11 +141,17 @@ const ahead = 32
 // prepare has the rows of some steps fetched from memory at once, where
 // expanding one after the other would wait for each.
 func (w *walk) prepare(steps []step) {
-	var ids [ahead]graph.ID
+	var ids, alike [ahead]graph.ID
+	n := 0
 	for i, s := range steps {
 		ids[i] = s.id
+		if w.same && w.v.Alike(s.id) {
+			alike[n] = s.id
+			n++
+		}
 	}
 	w.v.Prepare(ids[:len(steps)], w.dir == down)
+	w.v.Prepare(alike[:n], w.dir == up)
 }
 
 // list gives a thing its distance, if it has none.
