@@ -26,4 +26,4 @@ bench:
 
 bench-large:
 	@scripts/need psql postgresql
-	STEMMA_BENCH_THINGS=10000000 $(GO) test -run '^$$' -bench 'Graph|Closure$$|Restart' -benchtime 1x -timeout 240m ./internal/bench
+	STEMMA_BENCH_THINGS=10000000 $(GO) test -run '^$$' -bench 'Graph|Closure$$|Restart|Reaches' -benchtime 1x -timeout 240m ./internal/bench
