@@ -347,6 +347,9 @@ func (p *plain) verified() *EvidenceCheck {
 		case "result":
 			v.Result = p.text()
 			return 2
+		case "reason":
+			v.Reason = p.text()
+			return 3
 		}
 		return -1
 	})

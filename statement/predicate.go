@@ -59,12 +59,22 @@ type Evidence struct {
 	Verified *EvidenceCheck `json:"verified,omitempty"`
 }
 
-// EvidenceCheck is the outcome of verifying the signatures of evidence.
+// EvidenceCheck is the outcome of verifying the signatures of evidence, as
+// far as the recorder could. Only the result CheckVerified is a yes.
 type EvidenceCheck struct {
-	By       string `json:"by,omitempty"`
-	Identity string `json:"identity,omitempty"`
+	By       string `json:"by,omitempty"`       // what checked, and against which key or root, by digest
+	Identity string `json:"identity,omitempty"` // whose signature it is, as the certificate or key says
 	Result   string `json:"result"`
+	Reason   string `json:"reason,omitempty"` // why it is not CheckVerified, in one line
 }
+
+// The results of an EvidenceCheck.
+const (
+	CheckVerified   = "verified"   // a signature by a trusted key or root holds
+	CheckFailed     = "failed"     // a signature, proof, time or digest does not hold
+	CheckUnverified = "unverified" // there is a signature, and nothing trusted to check it with
+	CheckUnsigned   = "unsigned"   // there is no signature
+)
 
 // How completely an activity's inputs are stated, strongest first.
 const (

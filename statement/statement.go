@@ -391,6 +391,9 @@ func (c *checker) evidence(evs []Evidence) {
 		} else if err := e.Digest.check(); err != nil {
 			c.fail(fmt.Sprintf("evidence[%d].digest", i), "%w", err)
 		}
+		if e.Verified != nil {
+			c.oneOf(fmt.Sprintf("evidence[%d].verified.result", i), e.Verified.Result, CheckVerified, CheckFailed, CheckUnverified, CheckUnsigned)
+		}
 	}
 }
 

@@ -21,9 +21,9 @@ const module = "github.com/stemma-lineage/stemma/"
 var layers = [][]string{
 	{"prov", "internal/durable"},
 	{"statement"},
-	{"internal/evlog", "internal/gen", "internal/graph", "internal/keys", "internal/importer", "internal/importer/rawjson"},
+	{"internal/evlog", "internal/gen", "internal/graph", "internal/keys", "internal/importer", "internal/importer/rawjson", "internal/capture/trace"},
 	{"internal/query", "internal/importer/openlineage"},
-	{"internal/report"},
+	{"internal/report", "internal/importer/formats"},
 	{"bundle"},
 	{"internal/app"},
 	{"internal/story"},

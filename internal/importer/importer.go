@@ -21,11 +21,23 @@ type Importer interface {
 	// version changes whenever the same bytes give other statements.
 	Name() string
 	Version() string
-	// Read yields an Item for each unit of r, in the order of r. A unit that
-	// is not accepted is an Item with a Refusal and never stops the rest. The
-	// error is for failures of r only, and ends the sequence. Memory is
+	// Recognise tells whether a file is of this format, from its name and
+	// beginning. It is for `stemma import auto`, which asks the formats in a
+	// fixed order and takes the first that says yes, so it says yes only to
+	// what no other format claims.
+	Recognise(h *Head) bool
+	// Read yields an Item for each unit of s, in order. A unit that is not
+	// accepted is an Item with a Refusal and never stops the rest. The error
+	// is for failures of reading only, and ends the sequence. Memory is
 	// bounded by the largest unit that the importer accepts.
-	Read(r io.Reader) iter.Seq2[Item, error]
+	Read(s Source) iter.Seq2[Item, error]
+}
+
+// Source is one file to read, or standard input.
+type Source struct {
+	Name string    // as the person gave it, for messages
+	Path string    // on disk, empty for standard input; for formats of several files
+	R    io.Reader // its bytes, from the beginning
 }
 
 // Item is what an importer makes of one unit of its input.
@@ -45,6 +57,10 @@ type Item struct {
 	// held a secret it differs from the digest of Evidence and must not be
 	// kept: a short secret can be guessed from it.
 	Original [sha256.Size]byte
+
+	// Covers lists the other files, by path, that the unit was made of, such
+	// as the parameters of an MLflow run that lie beside its meta.yaml.
+	Covers []string
 
 	Statements []Draft
 	Refusal    *Refusal // nil when the Item is accepted

@@ -38,8 +38,18 @@ func (Importer) Name() string { return "openlineage" }
 // Version gives the version of the mapping.
 func (Importer) Version() string { return "1" }
 
-// Read yields an Item for each event of r.
-func (im Importer) Read(r io.Reader) iter.Seq2[importer.Item, error] { return Read(r, im.Options) }
+// Recognise tells whether the file begins with an OpenLineage event.
+func (Importer) Recognise(h *importer.Head) bool {
+	if !h.Has("producer") && !h.HasPrefix("schemaURL", "https://openlineage.io/") {
+		return false
+	}
+	return h.Has("run", "job") || h.Has("eventTime") && (h.Has("job") || h.Has("dataset"))
+}
+
+// Read yields an Item for each event of the source.
+func (im Importer) Read(s importer.Source) iter.Seq2[importer.Item, error] {
+	return Read(s.R, im.Options)
+}
 
 // Read yields an Item for each event of r, in their order. It holds one event
 // at a time.
