@@ -1,7 +1,6 @@
 package graph
 
 import (
-	"bytes"
 	"iter"
 	"sort"
 
@@ -310,9 +309,12 @@ func (v View) DigestPrefix(hex string) []ID {
 // Search gives up to limit things whose name contains text, without regard to
 // ASCII case, in the order of their names; more is how many there are beyond.
 func (v View) Search(text string, limit int) (ids []ID, more int) {
-	want := bytes.ToLower([]byte(text))
+	want := []byte(text)
+	for i, c := range want {
+		want[i] = lower[c]
+	}
 	for id := ID(1); int(id) < v.g.things.len(); id++ {
-		if v.Known(id) && bytes.Contains(bytes.ToLower(v.Key(id)), want) {
+		if t := v.g.things.at(id); t.entry < v.known && containsFold(v.g.bytes(t.key), want) {
 			ids = append(ids, id)
 		}
 	}
@@ -322,6 +324,35 @@ func (v View) Search(text string, limit int) (ids []ID, more int) {
 	}
 	return ids, more
 }
+
+// containsFold tells whether name contains want, which is in lower case,
+// without regard to ASCII case. It allocates nothing.
+func containsFold(name, want []byte) bool {
+	if len(want) == 0 {
+		return true
+	}
+	for i := 0; i+len(want) <= len(name); i++ {
+		k := 0
+		for k < len(want) && lower[name[i+k]] == want[k] {
+			k++
+		}
+		if k == len(want) {
+			return true
+		}
+	}
+	return false
+}
+
+// lower maps the ASCII capitals to small letters.
+var lower = func() (t [256]byte) {
+	for i := range t {
+		t[i] = byte(i)
+		if 'A' <= i && i <= 'Z' {
+			t[i] += 'a' - 'A'
+		}
+	}
+	return t
+}()
 
 // Touching yields the entries that make a relation with, or a version of, any
 // thing that the given entries made relations with, and those that could not
