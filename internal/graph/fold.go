@@ -71,8 +71,20 @@ func (g *Graph) FoldParsed(index uint64, recordedAt time.Time, p statement.Parse
 		return nil
 	}
 	f := folder{g: g, k: k, at: at, id: hex.EncodeToString(p.Digest[:8]), subjects: p.Statement.Subjects}
+	f.doubts(p.Statement.Predicate)
 	f.statement(p.Statement)
 	return nil
+}
+
+// doubts notes evidence whose check failed. What the statement says is folded
+// all the same: whoever asks must see the claim and the doubt together.
+func (f *folder) doubts(p statement.Predicate) {
+	for _, e := range statement.EvidenceOf(p) {
+		if e.Verified != nil && e.Verified.Result == statement.CheckFailed {
+			f.g.doubts = append(f.g.doubts, problem{entry: f.k, what: f.g.store(e.Verified.Reason)})
+			return
+		}
+	}
 }
 
 // mark notes where each list stands as an entry begins.

@@ -284,6 +284,17 @@ func (v View) Problems() []Problem {
 	return out
 }
 
+// Doubt tells whether the evidence that an entry was made from failed the
+// check of its signatures when it was recorded, and why.
+func (v View) Doubt(entry uint64) (reason string, ok bool) {
+	ds := v.g.doubts
+	i := sort.Search(len(ds), func(i int) bool { return uint64(ds[i].entry) >= entry })
+	if i == len(ds) || uint64(ds[i].entry) != entry || entry >= uint64(v.known) {
+		return "", false
+	}
+	return v.g.text(ds[i].what), true
+}
+
 // RetractedBy gives the entry that retracted entry, if the view knows one.
 func (v View) RetractedBy(entry uint64) (by uint64, ok bool) {
 	for _, r := range v.g.retracted {
