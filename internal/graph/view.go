@@ -173,6 +173,17 @@ func (v View) Attributes(id ID) map[string]string {
 	return out
 }
 
+// Said gives the attributes of a thing that one entry claims.
+func (v View) Said(id ID, entry uint64) map[string]string {
+	out := map[string]string{}
+	for p := v.g.things.at(id).attr; p != 0; p = v.g.attrs.at(p).next {
+		if a := v.g.attrs.at(p); uint64(a.entry) == entry && a.entry < v.known && v.known <= a.kt {
+			out[v.g.words.list[a.key]] = v.g.text(a.val)
+		}
+	}
+	return out
+}
+
 // Times gives the dates of an activity as of the view; ok is false for
 // anything else.
 func (v View) Times(id ID) (t Times, ok bool) {
