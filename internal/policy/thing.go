@@ -46,3 +46,20 @@ func contentAndNames(v graph.View, thing graph.ID) (content, names []graph.ID) {
 	slices.Sort(names)
 	return content, names
 }
+
+// label gives the name of a thing for people: of content the first of its
+// names.
+func label(v graph.View, id graph.ID) string {
+	if v.IsDigest(id) {
+		best := ""
+		for r := range v.Always().In(id) {
+			if n := v.Ref(r.From()).String(); r.Named() && (best == "" || n < best) {
+				best = n
+			}
+		}
+		if best != "" {
+			return best
+		}
+	}
+	return v.Ref(id).String()
+}
