@@ -5,10 +5,15 @@ package formats
 import (
 	"github.com/stemma-lineage/stemma/internal/importer"
 	"github.com/stemma-lineage/stemma/internal/importer/openlineage"
+	"github.com/stemma-lineage/stemma/internal/importer/sigstore"
 )
 
 // Options are what the importers need to know from the person who imports.
-type Options struct{}
+type Options struct {
+	// Trust is what the signatures of evidence are checked against; nil trusts
+	// nothing.
+	Trust *sigstore.Trust
+}
 
 // All gives every importer.
 func All(Options) []importer.Importer {
