@@ -102,12 +102,7 @@ var errAlgorithm = errors.New("algorithm not computed here")
 
 func digestOf(folder *os.Root, name string, r resource) (string, error) {
 	h := newHash(r.algorithm)
-	f, err := folder.Open(filepath.FromSlash(name))
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	st, err := f.Stat()
+	st, err := folder.Stat(filepath.FromSlash(name)) // before it is opened: a pipe would block
 	if err != nil {
 		return "", err
 	}
@@ -117,6 +112,11 @@ func digestOf(folder *os.Root, name string, r resource) (string, error) {
 	if h == nil {
 		return "", errAlgorithm
 	}
+	f, err := folder.Open(filepath.FromSlash(name))
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
 	var in io.Reader = f
 	if r.shard {
 		in = io.NewSectionReader(f, r.start, r.end-r.start)

@@ -12,9 +12,9 @@ import (
 	"github.com/stemma-lineage/stemma/statement"
 )
 
-// signature is one of a bare envelope's. Certificate, intermediates and
+// dsseSignature is one of a bare envelope's. Certificate, intermediates and
 // timestamps are an extension of DSSE that witness writes.
-type signature struct {
+type dsseSignature struct {
 	keyID         string
 	sig           []byte
 	certificate   *x509.Certificate
@@ -48,10 +48,10 @@ func anyBase64(s string) ([]byte, error) {
 	return b, nil
 }
 
-func signatures(list rawjson.Node) ([]signature, error) {
-	var out []signature
+func signatures(list rawjson.Node) ([]dsseSignature, error) {
+	var out []dsseSignature
 	for n := range list.All() {
-		s := signature{keyID: n.Get("keyid").Text(), place: fmt.Sprintf("signatures[%d]", len(out))}
+		s := dsseSignature{keyID: n.Get("keyid").Text(), place: fmt.Sprintf("signatures[%d]", len(out))}
 		if len(out) == maxSignatures {
 			return nil, fmt.Errorf("%s: the limit is %d signatures", s.place, maxSignatures)
 		}
@@ -103,7 +103,7 @@ func pemCertificate(n rawjson.Node) (*x509.Certificate, error) {
 
 // checkEnvelope checks every signature. The envelope is verified when one of
 // them is and none failed: a signature by nobody known neither helps nor harms.
-func (t *Trust) checkEnvelope(c content, sigs []signature) outcome {
+func (t *Trust) checkEnvelope(c content, sigs []dsseSignature) outcome {
 	if len(sigs) == 0 {
 		return outcome{result: statement.CheckUnsigned, reason: "the envelope holds no signature"}
 	}
@@ -191,7 +191,7 @@ func nonEmpty(ids []string) []string {
 
 // checkWitness checks a signature that brings its certificate. The time is
 // that of the timestamps, if there are any, else the certificate's start.
-func (t *Trust) checkWitness(c content, s signature) outcome {
+func (t *Trust) checkWitness(c content, s dsseSignature) outcome {
 	signer := signerOf(s.certificate)
 	if _, _, ok := c.verifiedBy(s.certificate.PublicKey, s.sig); !ok {
 		if err := supported(s.certificate.PublicKey); err != nil {

@@ -263,7 +263,9 @@ func (x *bundled) checkLogged(r *trustedRoot, key string) (statement.Time, error
 	if err != nil {
 		return statement.Time{}, err
 	}
-	one := root.NewTrustedPublicKeyMaterial(func(string) (root.TimeConstrainedVerifier, error) { return root.NewExpiringKey(sv, time.Time{}, time.Time{}), nil })
+	one := root.NewTrustedPublicKeyMaterial(func(string) (root.TimeConstrainedVerifier, error) {
+		return root.NewExpiringKey(sv, time.Time{}, time.Time{}), nil
+	})
 	material := root.TrustedMaterialCollection{r.TrustedRoot, one}
 	var last error
 	for _, o := range [][]verify.VerifierOption{
