@@ -27,7 +27,7 @@ func (t *Trust) Open(raw []byte) (Opened, error) {
 	}
 	n := rawjson.Parse(value).Root()
 	if IsBundle(n) {
-		return t.openBundle(n.Raw())
+		return t.openBundle(n)
 	}
 	if isAttestation(n) {
 		return t.openAttestation(n)
@@ -37,7 +37,7 @@ func (t *Trust) Open(raw []byte) (Opened, error) {
 		switch {
 		case inner.Kind() != '{':
 		case IsBundle(inner):
-			return t.openBundle(inner.Raw())
+			return t.openBundle(inner)
 		case IsEnvelope(inner):
 			return t.openEnvelope(inner)
 		}
