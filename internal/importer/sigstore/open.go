@@ -54,6 +54,8 @@ func onlyValue(raw []byte) ([]byte, error) {
 		switch {
 		case err != nil:
 			return nil, err
+		case v.Fault != nil && v.Fault.Reason == rawjson.Empty:
+			return nil, errors.New("there is no JSON value")
 		case v.Fault != nil:
 			return nil, fmt.Errorf("%s: %s", v.Place, v.Fault.Detail)
 		case value != nil:
