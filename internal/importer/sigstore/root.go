@@ -63,15 +63,18 @@ func (x *bundled) checkRoot(r *trustedRoot, material root.TrustedMaterial) outco
 		if what := x.missing(r, material); what != "" {
 			return unverified("trusted root %s %s", r.digest, what)
 		}
-		return failed("%v", x.explain(err))
+		return failed("%v", x.explain(err, len(material.RekorLogs()) > 0))
 	}
 	return x.t.accepted(outcome{result: statement.CheckVerified, by: "trusted root " + r.digest, signer: x.signer}, earliest(res))
 }
 
 // explain puts a failure of the verifier into words a reader can act on.
-func (x *bundled) explain(err error) error {
-	if len(x.entries) == 0 {
+func (x *bundled) explain(err error, logs bool) error {
+	switch {
+	case logs && len(x.entries) == 0:
 		return fmt.Errorf("the bundle holds no transparency log entry, which the trusted root asks for (%w)", oneLine(err))
+	case !logs && len(x.timestamps) == 0:
+		return fmt.Errorf("the bundle holds no signed timestamp, which a trusted root without logs asks for (%w)", oneLine(err))
 	}
 	return oneLine(err)
 }
