@@ -115,6 +115,9 @@ func (x *bundled) check() outcome {
 	case x.content.message == nil && x.digestName == "":
 		return unverified("the bundle does not give the SHA-2 digest of the artifact that it signs")
 	}
+	if kind := x.unknownEntry(); kind != "" {
+		return unverified("transparency log entries of kind %s cannot be checked", kind)
+	}
 	if err := x.load(); err != nil {
 		return failed("the bundle does not hold together: %v", oneLine(err))
 	}
@@ -131,6 +134,19 @@ func (x *bundled) check() outcome {
 		return withSigner(unverified("the certificate holds %v", err), x.signer)
 	}
 	return withSigner(x.checkCertificate(), x.signer)
+}
+
+// readable lists the kinds of log entries that the verifier reads.
+var readable = map[string]bool{"dsse 0.0.1": true, "intoto 0.0.2": true, "hashedrekord 0.0.1": true, "hashedrekord 0.0.2": true}
+
+// unknownEntry gives the kind of a log entry that is named and not read.
+func (x *bundled) unknownEntry() string {
+	for _, e := range x.pb.GetVerificationMaterial().GetTlogEntries() {
+		if v := e.GetKindVersion(); v != nil && !readable[v.GetKind()+" "+v.GetVersion()] {
+			return rawjson.Clip(fmt.Sprintf("%q %q", v.GetKind(), v.GetVersion()), 200)
+		}
+	}
+	return ""
 }
 
 func (x *bundled) load() error {

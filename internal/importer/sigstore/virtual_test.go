@@ -116,6 +116,7 @@ func TestVirtual(t *testing.T) {
 		{"Rekor 1, an envelope logged as hashedrekord", rootOf(vs, true, true), write(vs, encoded, "0.1", true), statement.CheckVerified, mail},
 		{"the same, changed", rootOf(vs, true, true), changed(write(vs, encoded, "0.1", true)), statement.CheckFailed, "not that of the bundle's certificate"},
 		{"the entry of another message", rootOf(vs, true, true), write(vs, message, "0.1", true), statement.CheckFailed, "not that of the bundle's certificate"},
+		{"an entry of a kind that is not read", rootOf(vs, true, true), []byte(strings.Replace(string(write(vs, v2, "0.3", false)), "\"0.0.2\"", "\"0.0.9\"", 1)), statement.CheckUnverified, `"hashedrekord" "0.0.9"`},
 		{"another root", rootOf(other, true, true), write(vs, attested, "0.1", false), statement.CheckUnverified, "no trusted root or CA certificate leads"},
 		{"a root without logs", rootOf(vs, false, true), noEntries(write(vs, attested, "0.3", false)), statement.CheckVerified, mail},
 		{"a root without logs and without the authority", rootOf(vs, false, false), noEntries(write(vs, attested, "0.3", false)), statement.CheckUnverified, "timestamp authority"},
