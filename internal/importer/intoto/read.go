@@ -47,12 +47,9 @@ func (Importer) Name() string { return "intoto" }
 func (Importer) Version() string { return "1" }
 
 // Recognise tells whether the file begins with an in-toto Statement, something
-// that holds one, or the trust material that belongs to them. What OpenSSF
+// that holds one, or one of the documents that lie beside them. What OpenSSF
 // model signing writes is left to its own importer.
 func (Importer) Recognise(h *importer.Head) bool {
-	if pem(h.Bytes) {
-		return h.Ext() == ".pub" || h.Ext() == ".pem" || h.Ext() == ".crt" || h.Ext() == ".cer"
-	}
 	if h.Members == nil || modelSigning(h.Bytes) {
 		return false
 	}
@@ -60,7 +57,7 @@ func (Importer) Recognise(h *importer.Head) bool {
 	case strings.HasPrefix(h.Members["_type"], "https://in-toto.io/Statement/"),
 		h.Has("predicateType", "subject"),
 		h.Has("payloadType", "payload", "signatures"),
-		h.HasPrefix("mediaType", "application/vnd.dev.sigstore."),
+		h.HasPrefix("mediaType", "application/vnd.dev.sigstore.bundle"),
 		h.Has("verificationMaterial"),
 		h.HasPrefix("format", "testigo-proofpack/"),
 		h.HasPrefix("chainloop.material.evidence.id", "CHAINLOOP_AI_"),
@@ -78,7 +75,7 @@ func (Importer) Recognise(h *importer.Head) bool {
 var (
 	inTotoMetablock = regexp.MustCompile(`"_type"\s*:\s*"(?:link|layout|root|targets|snapshot|timestamp)"`)
 	dsseInside      = regexp.MustCompile(`"payloadType"\s*:|"dsseEnvelope"\s*:|"verification_material"\s*:`)
-	payloadText     = regexp.MustCompile(`"payload"\s*:\s*"([A-Za-z0-9+/_\\-]{8,4096})`)
+	payloadText     = regexp.MustCompile(`"payload"\s*:\s*"([A-Za-z0-9+/_\\-]{8})`)
 )
 
 func pem(b []byte) bool { return bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte("-----BEGIN ")) }
@@ -125,7 +122,7 @@ func Read(r io.Reader, o Options) iter.Seq2[importer.Item, error] {
 	o.MaxUnit = min(o.MaxUnit, math.MaxInt32) // what a tree can point into
 	return func(yield func(importer.Item, error) bool) {
 		in := bufio.NewReader(r)
-		if head, _ := in.Peek(64); pem(head) {
+		if head, _ := in.Peek(64); pem(head) { // asked for by name, not recognised
 			n, err := io.Copy(io.Discard, in)
 			if err != nil {
 				yield(importer.Item{}, fmt.Errorf("reading in-toto Statements: %w", err))

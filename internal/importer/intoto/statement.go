@@ -222,9 +222,6 @@ func (u *unit) readSubjects() bool {
 			u.note("subject[%d] has neither a name nor a digest by SHA-256, SHA-384 or SHA-512; it is in the evidence only", i)
 			continue
 		}
-		if t.digest.Content().IsZero() && t.ref.Kind != prov.Code && t.ref.Kind != prov.Package {
-			u.note("subject[%d] has no digest by SHA-256, SHA-384 or SHA-512; it is known by name only", i)
-		}
 		if !seen[t.key()] {
 			seen[t.key()] = true
 			u.subjects = append(u.subjects, t)
@@ -238,10 +235,15 @@ func (u *unit) readSubjects() bool {
 }
 
 // claim starts the attributes of a description: which predicate says it, and
-// what its signatures are worth.
+// what its signatures are worth. What a Statement claims that is not verified
+// stands under names that begin with the result, such as
+// "unsigned.svr.properties", so that nobody takes it for a claim that is.
 func (u *unit) claim() *texts {
 	t := u.texts()
 	t.set("predicate."+rawjson.Clip(u.predicateType, 200), rawjson.Clip(u.signature(), 1000))
+	if u.check.Result != statement.CheckVerified {
+		t.prefix = u.check.Result + "."
+	}
 	return t
 }
 
@@ -257,6 +259,9 @@ func (u *unit) describeAt(t *texts, at statement.Time) *statement.Entity {
 func (u *unit) about() []statement.Subject {
 	var out []statement.Subject
 	for _, s := range u.subjects {
+		if s.digest.Content().IsZero() && s.ref.Kind != prov.Code && s.ref.Kind != prov.Package {
+			u.note("%s has no digest by SHA-256, SHA-384 or SHA-512; it is known by name only", rawjson.Clip(s.ref.String(), 200))
+		}
 		out = append(out, s.subject())
 	}
 	return out
@@ -266,7 +271,7 @@ func (u *unit) about() []statement.Subject {
 func (u *unit) parameters() *texts {
 	t := u.texts()
 	t.set("predicateType", u.predicateType)
-	t.set("signature", u.signature())
+	t.set("signature."+u.payloadSum[:12], u.signature())
 	return t
 }
 

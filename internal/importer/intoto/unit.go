@@ -217,9 +217,10 @@ func (u *unit) period(a *statement.Activity, start, end statement.Time) {
 
 // texts collects parameters or attributes within the limits.
 type texts struct {
-	u    *unit
-	m    map[string]string
-	size int
+	u      *unit
+	prefix string // of every key
+	m      map[string]string
+	size   int
 }
 
 func (u *unit) texts() *texts { return &texts{u: u, m: map[string]string{}} }
@@ -229,6 +230,7 @@ func (t *texts) set(key, value string) {
 	if value == "" {
 		return
 	}
+	key = t.prefix + key
 	if len(value) > maxText || len(key) > 256 {
 		t.u.note("%s is %d bytes long; it is in the evidence only", rawjson.Clip(key, 200), len(value))
 		return
