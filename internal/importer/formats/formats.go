@@ -4,6 +4,7 @@ package formats
 
 import (
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/internal/importer/modelsigning"
 	"github.com/stemma-lineage/stemma/internal/importer/openlineage"
 	"github.com/stemma-lineage/stemma/internal/importer/sigstore"
 )
@@ -16,8 +17,10 @@ type Options struct {
 }
 
 // All gives every importer.
-func All(Options) []importer.Importer {
+func All(o Options) []importer.Importer {
 	return []importer.Importer{
 		openlineage.Importer{},
+		modelsigning.Importer{Trust: o.Trust},
+		sigstore.Importer{},
 	}
 }
