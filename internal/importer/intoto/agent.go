@@ -71,7 +71,7 @@ func (u *unit) agentAction() {
 	a.Used, a.Parameters = used.list, params.done()
 	u.keptOnly("predicate.", p, "action", "agent", "upstream", "chain", "contentDigest", "metadata")
 	u.add(a, subject)
-	if len(a.Identities) > 0 && len(a.OnBehalfOf) > 0 {
+	if len(a.Identities) > 0 && len(a.OnBehalfOf) > 0 && u.check.Result != statement.CheckFailed {
 		u.add(&statement.Delegation{Parent: a.OnBehalfOf[0].Ref, Child: a.Identities[0].Ref, IssuedAt: at, Grade: "self-reported"},
 			statement.NewSubject(prov.Ref{Kind: prov.Workload, Name: strings.TrimSpace(name)}, nil))
 	}

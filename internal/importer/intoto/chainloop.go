@@ -208,8 +208,11 @@ func (u *unit) codingSession(root rawjson.Node) {
 		u.refuse(BadField, "data.session.id", "is missing; name the session")
 		return
 	}
-	who := agent.Get("name").Text()
-	id := u.activityID(orElse(who, "agent"), session.Get("id").Text())
+	who, sessionID := agent.Get("name").Text(), session.Get("id").Text()
+	if isUUID(sessionID) {
+		sessionID = strings.ToLower(sessionID)
+	}
+	id := u.activityID(orElse(who, "agent"), sessionID)
 	used, params, env := u.uses(), u.texts(), u.texts()
 	a := &statement.Activity{Kind: "invoke", ID: id.String(), InputsCompleteness: statement.BestEffort}
 	if r := (prov.Ref{Kind: prov.Agent, Name: who, Version: agent.Get("version").Text()}); who != "" && fits(r) {
@@ -254,14 +257,14 @@ func (u *unit) codingSession(root rawjson.Node) {
 	env.set("work_dir", git.Get("work_dir").Text())
 	if n := len(elements(data.Get("subagents"))); n > 0 {
 		params.set("subagents", itoa(n))
-		a.Identities = u.party(prov.Workload, orElse(who, "agent")+"/"+session.Get("id").Text(), "agent")
+		a.Identities = u.party(prov.Workload, orElse(who, "agent")+"/"+sessionID, "agent")
 	}
 	u.keptOnly("", root, "chainloop.material.evidence.id", "schema", "data")
-	u.keptOnly("data.", data, "schema_version", "agent", "session", "git_context", "code_changes", "model", "usage", "tools_used", "conversation")
+	u.keptOnly("data.", data, "schema_version", "agent", "session", "git_context", "code_changes", "model", "usage", "tools_used", "conversation", "subagents")
 	a.Used, a.Parameters, a.Environment = used.list, params.done(), env.done()
 	u.period(a, u.time(session.Get("started_at"), "data.session.started_at"), u.time(session.Get("ended_at"), "data.session.ended_at"))
 	u.add(a, out...)
-	u.subagents(data, who, session.Get("id").Text(), a)
+	u.subagents(data, who, sessionID, a)
 }
 
 // subagents gives a delegation for each subagent that has an id or a name.
@@ -273,6 +276,7 @@ func (u *unit) subagents(data rawjson.Node, who, session string, a *statement.Ac
 			u.note("data.subagents[%d] has no id; it is in the evidence only", i)
 			continue
 		}
+		u.keptOnly("data.subagents["+itoa(i)+"].", s, "id", "agent_id", "name", "type", "agent_type", "subagent_type", "started_at", "startedAt")
 		u.add(&statement.Delegation{Parent: a.Identities[0].Ref, Child: child.String(), Grade: "self-reported",
 			IssuedAt: u.time(firstNode(s, "started_at", "startedAt"), "data.subagents["+itoa(i)+"].started_at")}, statement.NewSubject(child, nil))
 	}

@@ -57,7 +57,11 @@ func (u *unit) verificationResult() {
 // subjects and their configuration, and the subjects have the result.
 func (u *unit) testResult() {
 	p := u.predicate
-	id := u.activityID("test", p.Get("url").Text())
+	url := p.Get("url").Text()
+	if url != "" {
+		url += "#test" // the run at this URL may have done other things too
+	}
+	id := u.activityID("test", url)
 	used, params := u.uses(), u.parameters()
 	for _, s := range u.subjects {
 		used.add(s, "tested")
@@ -281,7 +285,16 @@ func (u *unit) vulnerabilities() {
 	t.set("vulns.found", itoa(len(found)))
 	u.keptOnly("predicate.", p, "scanner", "metadata", "invocation")
 	u.keptOnly("predicate.scanner.", scanner, "uri", "version", "db", "result")
+	var ids []string
+	for _, f := range found {
+		ids = append(ids, f.id)
+	}
+	t.set("vulns.ids", strings.Join(ids, ", "))
 	u.describeAt(t, at)
+	if u.check.Result == statement.CheckFailed && len(found) > 0 {
+		u.note("the signatures do not hold, so the findings make no notices")
+		return
+	}
 	for i, f := range found {
 		if i == maxNotices {
 			u.note("%d findings; those after the first %d are in the evidence only", len(found), maxNotices)

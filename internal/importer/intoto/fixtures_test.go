@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/internal/importer/sigstore"
 	"github.com/stemma-lineage/stemma/statement"
 )
 
@@ -180,4 +181,50 @@ func counts(m map[string]int) string {
 		fmt.Fprintf(&b, "; %s × %d", k, m[k])
 	}
 	return b.String()
+}
+
+// TestVerified lists what the signatures of the fixtures are worth to one who
+// trusts every root and key that lies beside them. What is named FAIL must
+// never be verified.
+func TestVerified(t *testing.T) {
+	root := fixtures(t)
+	var files []sigstore.File
+	for _, pattern := range []string{"*.pub", "*trusted_root.json", "trusted-root*.json"} {
+		found, err := filepath.Glob(filepath.Join(root, "supplychain", "sigstore_sigstore-*", pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range found {
+			data, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files = append(files, sigstore.File{Name: filepath.Base(f), Data: data})
+		}
+	}
+	trust, err := sigstore.NewTrust(files...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	for _, f := range claimed(t, root) {
+		data, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(f)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, it := range readItems(t, data, Options{Trust: trust}) {
+			if it.Refusal != nil {
+				continue
+			}
+			v := statement.EvidenceOf(it.Statements[0].Predicate)[0].Verified
+			if v.Result == statement.CheckUnsigned {
+				continue
+			}
+			if v.Result == statement.CheckVerified && strings.Contains(f, "FAIL-") {
+				t.Errorf("%s is verified", f)
+			}
+			fmt.Fprintf(&out, "%s\n\t%s %s %s\n", strings.TrimPrefix(f, "supplychain/"), v.Result, v.Identity, v.Reason)
+		}
+	}
+	golden(t, "verified.txt", out.String())
 }

@@ -56,7 +56,8 @@ func (Importer) Recognise(h *importer.Head) bool {
 	switch {
 	case strings.HasPrefix(h.Members["_type"], "https://in-toto.io/Statement/"),
 		h.Has("predicateType", "subject"),
-		h.Has("payloadType", "payload", "signatures"),
+		h.Has("payloadType", "payload"),
+		h.Has("payload") && jsonInside.Match(h.Bytes), // so long that what follows is not in the head
 		h.HasPrefix("mediaType", "application/vnd.dev.sigstore.bundle"),
 		h.Has("verificationMaterial"),
 		h.HasPrefix("format", "testigo-proofpack/"),
@@ -75,6 +76,7 @@ func (Importer) Recognise(h *importer.Head) bool {
 var (
 	inTotoMetablock = regexp.MustCompile(`"_type"\s*:\s*"(?:link|layout|root|targets|snapshot|timestamp)"`)
 	dsseInside      = regexp.MustCompile(`"payloadType"\s*:|"dsseEnvelope"\s*:|"verification_material"\s*:`)
+	jsonInside      = regexp.MustCompile(`"payload"\s*:\s*"e[wy]`)
 	payloadText     = regexp.MustCompile(`"payload"\s*:\s*"([A-Za-z0-9+/_\\-]{8})`)
 )
 

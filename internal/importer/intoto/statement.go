@@ -25,6 +25,12 @@ func (u *unit) read() {
 		u.payloadSum = sum(h.node.Raw())
 		u.statement(h.node)
 	case formEnvelope, formBundle, formPEP740:
+		for _, p := range u.redacted {
+			if strings.HasPrefix(p, "payload: ") {
+				u.note("the payload held secrets; its signatures were checked before they were taken out, and are not kept")
+				break
+			}
+		}
 		if u.check.Result == statement.CheckFailed {
 			u.note("the check of the signatures failed: %s", u.check.Reason)
 		}

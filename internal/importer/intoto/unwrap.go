@@ -9,6 +9,7 @@ import (
 
 	"github.com/stemma-lineage/stemma/internal/importer"
 	"github.com/stemma-lineage/stemma/internal/importer/rawjson"
+	"github.com/stemma-lineage/stemma/internal/importer/sigstore"
 	"github.com/stemma-lineage/stemma/statement"
 )
 
@@ -121,7 +122,7 @@ type holder struct {
 }
 
 // wrappers are the members under which tools put an envelope or bundle.
-var wrappers = []string{"bundle", "envelope", "attestation", "dsseEnvelope", "statement"}
+var wrappers = []string{"bundle", "envelope", "dsseEnvelope", "dsse", "attestation", "statement"}
 
 // hold finds the holder within n, at most a few wrappers deep.
 func hold(n rawjson.Node) holder {
@@ -253,9 +254,7 @@ func item(it importer.Item, raw []byte, o Options) importer.Item {
 func (u *unit) verify(raw []byte, o Options) statement.EvidenceCheck {
 	h := hold(rawjson.Parse(raw).Root())
 	switch h.form {
-	case formEnvelope, formBundle:
-	case formPEP740:
-		return statement.EvidenceCheck{Result: statement.CheckUnverified, Reason: "signatures in the form of the Python package index (PEP 740) are not checked"}
+	case formEnvelope, formBundle, formPEP740:
 	case formMetablock:
 		if len(elements(h.node.Get("signatures"))) == 0 {
 			return statement.EvidenceCheck{Result: statement.CheckUnsigned}
@@ -263,6 +262,9 @@ func (u *unit) verify(raw []byte, o Options) statement.EvidenceCheck {
 		return statement.EvidenceCheck{Result: statement.CheckUnverified, Reason: "signatures in the form of in-toto 0.9 are not checked"}
 	default:
 		return statement.EvidenceCheck{Result: statement.CheckUnsigned}
+	}
+	if n := len(h.node.Raw()); n > sigstore.MaxBundle {
+		return statement.EvidenceCheck{Result: statement.CheckUnverified, Reason: fmt.Sprintf("%d bytes; signatures of more than %d are not checked", n, sigstore.MaxBundle)}
 	}
 	opened, err := o.Trust.Open(h.node.Raw())
 	if err != nil {
