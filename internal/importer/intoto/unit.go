@@ -151,10 +151,14 @@ func size(texts []string) int {
 
 // signature gives the outcome of the check in a line, for readers of the graph.
 func (u *unit) signature() string {
-	if u.check.Reason == "" || u.check.Result == statement.CheckVerified {
+	why := u.check.Reason
+	if u.check.Result == statement.CheckVerified {
+		why = u.check.Identity
+	}
+	if why == "" {
 		return u.check.Result
 	}
-	return u.check.Result + ": " + u.check.Reason
+	return u.check.Result + ": " + rawjson.Clip(why, 1000)
 }
 
 var zoned = []string{time.RFC3339Nano, "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05Z0700", "2006-01-02T15:04Z07:00",
