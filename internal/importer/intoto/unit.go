@@ -270,6 +270,10 @@ func (t *texts) deeper(key string, n rawjson.Node, depth int) {
 		}
 		for m := range n.All() {
 			name := strings.TrimPrefix(key+"."+m.Key(), ".")
+			if strings.HasSuffix(strings.ToLower(name), "event_payload") { // all that the forge knows of the event, people too
+				t.u.note("kept in the evidence only: %s", rawjson.Clip(name, 200))
+				continue
+			}
 			t.deeper(name, m, depth+1)
 		}
 	case '[':
