@@ -19,15 +19,7 @@ func (u *unit) agentAction() {
 		u.refuse(BadField, "predicate.action.observedAt", "is no time; give the time of the action, for example \"2026-03-01T12:00:00Z\"")
 		return
 	}
-	session := u.st.Get("subject")
-	name := ""
-	for _, s := range elements(session) {
-		name = s.Get("name").Text()
-		break
-	}
-	if name == "" {
-		name = agent.Get("sessionId").Text()
-	}
+	name := orElse(u.firstName(), agent.Get("sessionId").Text())
 	seq := chain.Get("sequenceNumber").Text()
 	if name == "" {
 		seq = ""
@@ -77,6 +69,14 @@ func (u *unit) agentAction() {
 	}
 }
 
+// firstName gives the name of the first subject, as it is written.
+func (u *unit) firstName() string {
+	for _, s := range elements(u.st.Get("subject")) {
+		return s.Get("name").Text()
+	}
+	return ""
+}
+
 // maxEvents is how many events of a session are read.
 const maxEvents = 200_000
 
@@ -105,11 +105,7 @@ func (u *unit) sessionChain() {
 		u.note("the chain of events is broken: %s", c.broken)
 	}
 	head := p.Get("ledgerHead").Get("hash").Text()
-	name := ""
-	for _, s := range elements(u.st.Get("subject")) {
-		name = s.Get("name").Text()
-		break
-	}
+	name := u.firstName()
 	id := u.activityID("session-chain/"+p.Get("project").Text(), head)
 	params, used := u.parameters(), u.uses()
 	params.set("project", p.Get("project").Text())

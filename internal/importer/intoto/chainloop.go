@@ -33,19 +33,7 @@ func (u *unit) chainloop() {
 	}
 	builder := p.Get("builder").Get("id").Text()
 	id := u.activityID("chainloop", meta.Get("workflowRunID").Text())
-	for i, n := range elements(p.Get("materials")) {
-		place := "predicate.materials[" + itoa(i) + "]"
-		t, ok := u.descriptor(n, place)
-		if !ok {
-			u.note("%s names nothing; it is in the evidence only", place)
-			continue
-		}
-		if outputs[t.label()] {
-			continue
-		}
-		role := n.Get("annotations").Get("chainloop.material.type").Text()
-		used.add(t, orElse(rawjson.Clip(role, 100), "material"))
-	}
+	used.pieces(p.Get("materials"), outputs)
 	params.set("buildType", p.Get("buildType").Text())
 	params.flat("", meta)
 	params.flat("annotations", p.Get("annotations"))
@@ -72,6 +60,22 @@ func (u *unit) chainloop() {
 		out = append(out, statement.NewSubject(id, nil))
 	}
 	u.add(a, out...)
+}
+
+// pieces adds the materials that are no outputs, with their type as role.
+func (x *uses) pieces(list rawjson.Node, outputs map[string]bool) {
+	for i, n := range elements(list) {
+		place := "predicate.materials[" + itoa(i) + "]"
+		t, ok := x.u.descriptor(n, place)
+		if !ok {
+			x.u.note("%s names nothing; it is in the evidence only", place)
+			continue
+		}
+		if !outputs[t.label()] {
+			role := n.Get("annotations").Get("chainloop.material.type").Text()
+			x.add(t, orElse(rawjson.Clip(role, 100), "material"))
+		}
+	}
 }
 
 // gitHead gives the commit that the workflow ran on, in the repository that
@@ -218,18 +222,7 @@ func (u *unit) codingSession(root rawjson.Node) {
 	if r := (prov.Ref{Kind: prov.Agent, Name: who, Version: agent.Get("version").Text()}); who != "" && fits(r) {
 		used.add(thing{ref: r}, "agent")
 	}
-	model := data.Get("model")
-	seen := map[string]bool{}
-	for _, m := range append([]rawjson.Node{model.Get("primary")}, elements(model.Get("models_used"))...) {
-		name := m.Text()
-		if p := model.Get("provider").Text(); p != "" && name != "" {
-			name = p + "/" + name
-		}
-		if r := (prov.Ref{Kind: prov.Model, Name: name}); name != "" && !seen[name] && fits(r) {
-			seen[name] = true
-			used.add(thing{ref: r}, "model")
-		}
-	}
+	used.models(data.Get("model"))
 	for _, t := range elements(data.Get("tools_used").Get("summary")) {
 		r := prov.Ref{Kind: prov.Tool, Name: orElse(who, "agent") + "/" + t.Get("tool_name").Text()}
 		if t.Get("tool_name").Text() != "" && fits(r) {
@@ -265,6 +258,19 @@ func (u *unit) codingSession(root rawjson.Node) {
 	u.period(a, u.time(session.Get("started_at"), "data.session.started_at"), u.time(session.Get("ended_at"), "data.session.ended_at"))
 	u.add(a, out...)
 	u.subagents(data, who, sessionID, a)
+}
+
+// models adds the models of a session: the primary one and all that were used.
+func (x *uses) models(model rawjson.Node) {
+	for _, m := range append([]rawjson.Node{model.Get("primary")}, elements(model.Get("models_used"))...) {
+		name := m.Text()
+		if p := model.Get("provider").Text(); p != "" && name != "" {
+			name = p + "/" + name
+		}
+		if r := (prov.Ref{Kind: prov.Model, Name: name}); name != "" && fits(r) {
+			x.add(thing{ref: r}, "model")
+		}
+	}
 }
 
 // subagents gives a delegation for each subagent that has an id or a name.
