@@ -26,7 +26,7 @@ var layers = [][]string{
 	{"internal/importer/modelsigning", "internal/importer/intoto"},
 	{"internal/report", "internal/importer/formats"},
 	{"bundle"},
-	{"internal/app"},
+	{"internal/app", "internal/intake"},
 	{"internal/story"},
 	{"cmd/stemma"},
 	{"internal/bench", "internal/arch"},
