@@ -79,7 +79,7 @@ func (m *model) readPayload(payload []byte) *importer.Refusal {
 	if doc == nil {
 		return refuse(MalformedPayload, "payload", "is empty; it must be an in-toto statement")
 	}
-	if _, paths := rawjson.Redact(doc, nil); len(paths) > 0 {
+	if _, paths := rawjson.Redact(doc, noSecrets); len(paths) > 0 {
 		return refuse(SecretInPayload, "payload "+paths[0], "looks like a secret, and cannot be taken out of what is signed; sign the model anew without it")
 	}
 	root := doc.Root()

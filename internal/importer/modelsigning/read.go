@@ -113,7 +113,7 @@ func (im Importer) item(v rawjson.Value, path string) importer.Item {
 	if path != "" {
 		it.Covers = m.compare(filepath.Dir(path))
 	}
-	kept, redacted := rawjson.Redact(rawjson.Parse(v.Bytes), nil)
+	kept, redacted := rawjson.Redact(rawjson.Parse(v.Bytes), noSecrets)
 	m.evidence = importer.NewEvidence(im, m.mediaType, sha256.Sum256(kept), len(kept))
 	m.evidence.Redacted = redacted
 	m.evidence.Verified = &m.check
@@ -155,3 +155,6 @@ func (im Importer) open(raw []byte) (*model, *importer.Refusal) {
 	}
 	return m, m.readPayload(payload)
 }
+
+// noSecrets says that no member of a signature is a secret whatever it holds.
+func noSecrets([]byte) (keep []string, secret bool) { return nil, false }

@@ -1,12 +1,12 @@
 package sigstore
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/pem"
 	"fmt"
 	"strings"
 	"time"
@@ -19,6 +19,7 @@ import (
 	"github.com/sigstore/sigstore-go/pkg/verify"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/stemma-lineage/stemma/internal/importer/rawjson"
 	"github.com/stemma-lineage/stemma/statement"
 )
 
@@ -33,17 +34,31 @@ var digests = map[protocommon.HashAlgorithm]struct {
 
 // openBundle reads a bundle. Fields that its protobuf does not know are passed
 // over: early model-signing wrote the key itself beside its hint.
-func (t *Trust) openBundle(raw []byte) (Opened, error) {
+func (t *Trust) openBundle(n rawjson.Node) (Opened, error) {
 	pb := &protobundle.Bundle{}
-	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(raw, pb); err != nil {
+	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(n.Raw(), pb); err != nil {
 		return Opened{}, fmt.Errorf("opening Sigstore bundle: %w; the format is protobuf JSON of dev.sigstore.bundle.v1.Bundle", oneLine(err))
 	}
-	return t.openProto(pb)
+	key := n.Get("verificationMaterial").Get("publicKey").Get("rawBytes")
+	return t.openProto(pb, keyHint(key.Text()))
 }
 
-func (t *Trust) openProto(pb *protobundle.Bundle) (Opened, error) {
+// keyHint gives the digest of a key that stands in a bundle. It is not trusted:
+// it tells which of the trusted keys is meant.
+func keyHint(text string) string {
+	der, err := anyBase64(text)
+	if err != nil || len(der) == 0 {
+		return ""
+	}
+	if block, _ := pem.Decode(der); block != nil {
+		der = block.Bytes
+	}
+	return digestOf(der)
+}
+
+func (t *Trust) openProto(pb *protobundle.Bundle, hints ...string) (Opened, error) {
 	o := Opened{Bundle: true}
-	x := &bundled{t: t, pb: pb}
+	x := &bundled{t: t, pb: pb, hints: hints}
 	switch {
 	case pb.GetDsseEnvelope() != nil:
 		e := pb.GetDsseEnvelope()
@@ -54,7 +69,7 @@ func (t *Trust) openProto(pb *protobundle.Bundle) (Opened, error) {
 		x.content = envelopeContent(o.PayloadType, o.Payload)
 		x.count = len(e.GetSignatures())
 		if x.count > 0 {
-			x.sig, x.keyID = e.GetSignatures()[0].GetSig(), e.GetSignatures()[0].GetKeyid()
+			x.sig, x.hints = e.GetSignatures()[0].GetSig(), append(x.hints, e.GetSignatures()[0].GetKeyid())
 		}
 	case pb.GetMessageSignature() != nil:
 		m := pb.GetMessageSignature()
@@ -78,8 +93,8 @@ type bundled struct {
 	content    content
 	digestName string // of a message's digest
 	sig        []byte
-	keyID      string // the DSSE hint
-	count      int    // of signatures
+	hints      []string // what names the key, beside the bundle's hint
+	count      int      // of signatures
 
 	b          *bundle.Bundle
 	entries    []*tlog.Entry
@@ -102,6 +117,9 @@ func (x *bundled) check() outcome {
 	}
 	if err := x.load(); err != nil {
 		return failed("the bundle does not hold together: %v", oneLine(err))
+	}
+	if why := x.noStatement(); why != "" {
+		return withSigner(failed("%s", why), x.signer)
 	}
 	if why := x.contradiction(); why != "" {
 		return withSigner(failed("%s", why), x.signer)
@@ -161,39 +179,23 @@ func (x *bundled) load() error {
 	return nil
 }
 
-// contradiction tells what in the bundle speaks against itself.
-func (x *bundled) contradiction() string {
-	if x.leaf != nil && supported(x.leaf.PublicKey) == nil {
-		if _, _, ok := x.content.verifiedBy(x.leaf.PublicKey, x.sig); !ok {
-			return "the signature is not that of the bundle's certificate over this content"
-		}
+// noStatement tells why the payload is not the in-toto statement that its type
+// says: a statement of an unknown type must not be read as one that is known.
+func (x *bundled) noStatement() string {
+	e := x.pb.GetDsseEnvelope()
+	if e.GetPayloadType() != bundle.IntotoMediaType {
+		return ""
 	}
-	dated := len(x.timestamps) > 0
-	for i, e := range x.entries {
-		if err := tlog.ValidateEntry(e); err != nil {
-			return fmt.Sprintf("transparency log entry %d: %v", i, err)
-		}
-		dated = dated || e.HasInclusionPromise()
-		if x.leaf != nil && !e.IntegratedTime().IsZero() && (e.IntegratedTime().Before(x.leaf.NotBefore) || e.IntegratedTime().After(x.leaf.NotAfter)) {
-			return fmt.Sprintf("the certificate had expired or was not yet valid when the signature was logged: valid %s to %s, logged %s",
-				x.leaf.NotBefore.UTC().Format(time.RFC3339), x.leaf.NotAfter.UTC().Format(time.RFC3339), e.IntegratedTime().UTC().Format(time.RFC3339))
-		}
-		if e.IsRekorV2() {
-			continue // the entry's hash says signature, key and digest
-		}
-		if !bytes.Equal(e.Signature(), x.sig) {
-			return fmt.Sprintf("transparency log entry %d is of another signature than the bundle's", i)
-		}
-		if sum, ok := e.GetDssePayloadHash(); ok && x.content.message != nil {
-			if want := sha256.Sum256(x.pb.GetDsseEnvelope().GetPayload()); !bytes.Equal(sum, want[:]) {
-				return fmt.Sprintf("transparency log entry %d is of another payload than the bundle's", i)
-			}
-		}
+	value, err := onlyValue(e.GetPayload())
+	if err != nil {
+		return fmt.Sprintf("the payload is not the in-toto statement that its type says: %v", err)
 	}
-	if x.leaf != nil && len(x.entries) > 0 && !dated {
-		return "no time of signing is proven: the bundle holds neither a signed timestamp nor a log's inclusion promise"
+	switch typ := rawjson.Parse(value).Root().Get("_type").Text(); typ {
+	case "https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1":
+		return ""
+	default:
+		return fmt.Sprintf("the payload is no in-toto statement of a known type: its _type is %q", rawjson.Clip(typ, 200))
 	}
-	return ""
 }
 
 // logNames lists the logs that the bundle's entries are of.
@@ -208,14 +210,39 @@ func (x *bundled) logNames() string {
 // entity is the bundle as the verifier sees it. The verifier parses the payload
 // as an in-toto statement after all checks, and would fail what is none; here
 // the payload is not its affair.
-type entity struct{ *bundle.Bundle }
+type entity struct {
+	*bundle.Bundle
+	encoded []byte
+}
 
 func (e entity) SignatureContent() (verify.SignatureContent, error) {
 	c, err := e.Bundle.SignatureContent()
-	if err != nil || c.EnvelopeContent() == nil {
+	switch {
+	case err != nil || c.EnvelopeContent() == nil:
 		return c, err
+	case e.encoded != nil:
+		return bundle.NewMessageSignature(e.encoded, protocommon.HashAlgorithm_SHA2_256.String(), c.Signature()), nil
 	}
 	return opaque{c}, nil
+}
+
+// entity gives the bundle to the verifier.
+func (x *bundled) entity() entity { return entity{x.b, x.encoded()} }
+
+// encoded gives the SHA-256 of the DSSE encoding where the envelope was logged
+// as hashedrekord 0.0.1, else nil. Such an entry holds the digest of that
+// encoding, and the signature over the encoding is a message's over it.
+func (x *bundled) encoded() []byte {
+	if x.content.message == nil || len(x.entries) == 0 {
+		return nil
+	}
+	for _, e := range x.entries {
+		if _, _, ok := e.GetHashedRekordDigest(); !ok || e.IsRekorV2() {
+			return nil
+		}
+	}
+	sum := sha256.Sum256(x.content.message)
+	return sum[:]
 }
 
 type opaque struct{ verify.SignatureContent }
@@ -231,6 +258,9 @@ func (opaquePayload) Statement() (*intoto.Statement, error) { return &intoto.Sta
 // policy is what the verifier is asked beside the signature: the digest of the
 // artifact, where there is no payload. Whose certificate it is, is for Trust.
 func (x *bundled) policy(options ...verify.PolicyOption) verify.PolicyBuilder {
+	if sum := x.encoded(); sum != nil {
+		return verify.NewPolicy(verify.WithArtifactDigest("sha256", sum), options...)
+	}
 	if x.content.message != nil {
 		return verify.NewPolicy(verify.WithoutArtifactUnsafe(), options...)
 	}

@@ -27,7 +27,7 @@ func (t *Trust) Open(raw []byte) (Opened, error) {
 	}
 	n := rawjson.Parse(value).Root()
 	if IsBundle(n) {
-		return t.openBundle(n.Raw())
+		return t.openBundle(n)
 	}
 	if isAttestation(n) {
 		return t.openAttestation(n)
@@ -37,7 +37,7 @@ func (t *Trust) Open(raw []byte) (Opened, error) {
 		switch {
 		case inner.Kind() != '{':
 		case IsBundle(inner):
-			return t.openBundle(inner.Raw())
+			return t.openBundle(inner)
 		case IsEnvelope(inner):
 			return t.openEnvelope(inner)
 		}
@@ -54,6 +54,8 @@ func onlyValue(raw []byte) ([]byte, error) {
 		switch {
 		case err != nil:
 			return nil, err
+		case v.Fault != nil && v.Fault.Reason == rawjson.Empty:
+			return nil, errors.New("there is no JSON value")
 		case v.Fault != nil:
 			return nil, fmt.Errorf("%s: %s", v.Place, v.Fault.Detail)
 		case value != nil:

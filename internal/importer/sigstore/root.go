@@ -58,7 +58,7 @@ func (x *bundled) checkRoot(r *trustedRoot, material root.TrustedMaterial) outco
 	if err != nil {
 		return failed("the verifier cannot be set up: %v", err)
 	}
-	res, err := v.Verify(entity{x.b}, x.policy(verify.WithoutIdentitiesUnsafe()))
+	res, err := v.Verify(x.entity(), x.policy(verify.WithoutIdentitiesUnsafe()))
 	if err != nil {
 		if what := x.missing(r, material); what != "" {
 			return unverified("trusted root %s %s", r.digest, what)
@@ -189,7 +189,7 @@ func (anchoredMaterial) CTLogs() map[string]*root.TransparencyLog { return nil }
 // a person trusts it by itself.
 func (x *bundled) checkKey() outcome {
 	hint := x.pb.GetVerificationMaterial().GetPublicKey().GetHint()
-	ids := []string{hint, x.keyID}
+	ids := append([]string{hint}, x.hints...)
 	if logged := x.loggedKey(); logged != "" {
 		ids = append(ids, logged)
 	}
@@ -276,7 +276,7 @@ func (x *bundled) checkLogged(r *trustedRoot, key string) (statement.Time, error
 		if err != nil {
 			return statement.Time{}, err
 		}
-		res, err := v.Verify(entity{x.b}, x.policy(verify.WithKey()))
+		res, err := v.Verify(x.entity(), x.policy(verify.WithKey()))
 		if err == nil {
 			return earliest(res), nil
 		}
