@@ -4,6 +4,7 @@ package formats
 
 import (
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/internal/importer/intoto"
 	"github.com/stemma-lineage/stemma/internal/importer/modelsigning"
 	"github.com/stemma-lineage/stemma/internal/importer/openlineage"
 	"github.com/stemma-lineage/stemma/internal/importer/sigstore"
@@ -21,6 +22,7 @@ func All(o Options) []importer.Importer {
 	return []importer.Importer{
 		openlineage.Importer{},
 		modelsigning.Importer{Trust: o.Trust},
+		intoto.Importer{Options: intoto.Options{Trust: o.Trust}},
 		sigstore.Importer{},
 	}
 }
