@@ -338,13 +338,22 @@ func (c *checker) kind(place, ref, kind string) {
 	}
 }
 
-// Registry (registry/v1) says that a name, alias or stage now points at the
-// subject.
+// Registry (registry/v1) says that a name, alias or stage points at the
+// subject from At on, or no longer does.
+//
+// An alias points at one thing at a time: it holds until it moves or is
+// removed. A stage may hold several things, and a thing is in one stage at a
+// time: it holds until the same subject is put into another, or taken out.
 type Registry struct {
-	Registry   string     `json:"registry"`
-	Name       string     `json:"name"` // the series' Ref
-	Namespace  string     `json:"namespace,omitempty"`
-	Alias      string     `json:"alias"`              // an alias or stage, such as champion
+	Registry  string `json:"registry"`
+	Name      string `json:"name"` // the series' Ref
+	Namespace string `json:"namespace,omitempty"`
+	Alias     string `json:"alias"`           // an alias or stage, such as champion
+	Stage     bool   `json:"stage,omitempty"` // the alias is a stage
+	// Removed says that from At on the alias points at nothing, or that the
+	// subject is in no stage. The subject is what it pointed at, or the series
+	// where that is not known.
+	Removed    bool       `json:"removed,omitempty"`
 	Previous   *Resource  `json:"previous,omitempty"` // what it pointed at before
 	At         Time       `json:"at,omitzero"`
 	Identities []Party    `json:"identities,omitempty"`

@@ -116,14 +116,27 @@ func (f *folder) registry(p *statement.Registry) {
 	id := g.intern(AliasRef(p.Registry, series, p.Alias), f.k)
 	g.mentionOf(id, f.k)
 	f.attr(id, "reason", p.Reason, at)
+	if p.Stage {
+		f.attr(id, attrStage, "yes", prov.Beginning) // that it is a stage does not change with time
+	}
 	for _, s := range f.about() {
-		g.fillSlot("alias|"+p.Registry+"|"+series.Key()+"|"+p.Alias, slotItem{at: at, id: s, entry: f.k,
-			rels: []uint32{f.rel(s, id, prov.NamedBy, ruleStated, at, p.Alias)}}, f.k)
+		slot := "alias|" + p.Registry + "|" + series.Key() + "|" + p.Alias
+		if p.Stage {
+			slot = "stage|" + p.Registry + "|" + series.Key() + "|" + g.text(g.things.at(s).key)
+		}
+		item := slotItem{at: at, id: s, entry: f.k}
+		if !p.Removed {
+			item.rels = []uint32{f.rel(s, id, prov.NamedBy, ruleStated, at, p.Alias)}
+		}
+		g.fillSlot(slot, item, f.k)
 	}
 	for _, x := range p.Identities {
 		f.tie(id, ref(x.Ref), prov.AssociatedWith, ruleStated, at, x.Role)
 	}
 }
+
+// attrStage marks an alias that is a stage.
+const attrStage = "stage"
 
 // AliasRef names an alias or stage of a series in a registry.
 func AliasRef(registry string, series prov.Ref, alias string) prov.Ref {

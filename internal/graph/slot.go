@@ -57,6 +57,11 @@ func (g *Graph) itemLess(a, b slotItem) bool {
 	if c := strings.Compare(g.text(g.things.at(a.id).key), g.text(g.things.at(b.id).key)); c != 0 {
 		return c < 0
 	}
+	// What ends something at the moment at which it began has the last word,
+	// in whatever order the two were recorded.
+	if gone := len(b.rels) == 0; gone != (len(a.rels) == 0) {
+		return gone
+	}
 	return a.entry < b.entry
 }
 

@@ -4,6 +4,7 @@ package formats
 
 import (
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/internal/importer/mlflow"
 	"github.com/stemma-lineage/stemma/internal/importer/openlineage"
 )
 
@@ -14,5 +15,6 @@ type Options struct{}
 func All(Options) []importer.Importer {
 	return []importer.Importer{
 		openlineage.Importer{},
+		mlflow.Importer{},
 	}
 }
