@@ -63,8 +63,8 @@ type Item struct {
 	Covers []string
 
 	Statements []Draft
-	// Registries tells what the unit shows of the aliases and stages of a
-	// registry, so that what it no longer shows can be ended.
+	// Registries tells what aliases pointed at when somebody looked, for
+	// sources that tell no time of it.
 	Registries []RegistryState
 	Refusal    *Refusal // nil when the Item is accepted
 	Notes      []string // what had to be assumed or was left in the evidence only

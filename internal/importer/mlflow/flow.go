@@ -56,7 +56,7 @@ func (u *unit) inputs(a *statement.Activity, m rawjson.Node) (evaluated bool) {
 	for x := range models.All() {
 		if id := x.Get("model_id").Text(); id != "" && len(a.Used) < maxOutputs {
 			evaluated = true
-			a.Used = append(a.Used, statement.Use{Resource: resource(u.global(prov.Model, id, "")), Role: "model", Rule: statement.RuleStated})
+			a.Used = append(a.Used, statement.Use{Resource: resource(u.loggedID(id)), Role: "model", Rule: statement.RuleStated})
 		}
 	}
 	if len(a.Used) >= maxOutputs {
@@ -117,7 +117,7 @@ func (u *unit) outputs(m rawjson.Node, run string, tags map[string]string) []pro
 	}
 	for x := range models.All() {
 		if id := x.Get("model_id").Text(); id != "" {
-			add(u.global(prov.Model, id, ""))
+			add(u.loggedID(id))
 		}
 	}
 	history, ok := parse(tags["mlflow.log-model.history"])
@@ -126,7 +126,7 @@ func (u *unit) outputs(m rawjson.Node, run string, tags map[string]string) []pro
 	}
 	for x := range history.All() {
 		if id := x.Get("model_id").Text(); id != "" {
-			add(u.global(prov.Model, id, ""))
+			add(u.loggedID(id))
 			continue
 		}
 		if by := x.Get("run_id").Text(); by != "" && by != run {
@@ -144,8 +144,15 @@ func (u *unit) outputs(m rawjson.Node, run string, tags map[string]string) []pro
 // loggedRef names a model that a run logged before MLflow 3, by the URI that
 // MLflow itself takes for it.
 func (u *unit) loggedRef(run, path string) prov.Ref {
-	return u.global(prov.Model, "runs:/"+strings.ToLower(run)+"/"+strings.Trim(path, "/"), "")
+	return u.global(prov.Model, "runs:/"+strings.ToLower(run)+"/"+strings.Trim(path, "/"), logged)
 }
+
+// logged is the version of a logged model: its id names one model whose files
+// do not change, so there is one.
+const logged = "logged"
+
+// loggedID names a logged model of MLflow 3 by its id.
+func (u *unit) loggedID(id string) prov.Ref { return u.global(prov.Model, id, logged) }
 
 // flavours gives what a model's description says of how it is loaded.
 func flavours(x rawjson.Node) map[string]string {

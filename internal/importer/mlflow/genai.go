@@ -124,7 +124,7 @@ func (u *unit) trace(m rawjson.Node) {
 		a.Identities = []statement.Party{{Ref: who, Role: "user"}}
 	}
 	if model := meta["mlflow.modelId"]; model != "" {
-		a.Used = append(a.Used, statement.Use{Resource: resource(u.global(prov.Model, model, "")), Role: "model", Rule: statement.RuleStated})
+		a.Used = append(a.Used, statement.Use{Resource: resource(u.loggedID(model)), Role: "model", Rule: statement.RuleStated})
 	}
 	u.code(a, meta)
 	u.linkedPrompts(a, tags["mlflow.linkedPrompts"])

@@ -42,7 +42,7 @@ func show(t testing.TB, items []importer.Item) string {
 			fmt.Fprintf(&b, "  note: %s\n", n)
 		}
 		for _, s := range it.Registries {
-			fmt.Fprintf(&b, "  state of %s in %s at %s: aliases %v stages %v\n", s.Series, s.Registry, s.At, s.Aliases, s.Stages)
+			fmt.Fprintf(&b, "  state of %s in %s at %s: aliases %v\n", s.Series, s.Registry, s.At, s.Aliases)
 		}
 	}
 	return b.String()

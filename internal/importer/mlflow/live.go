@@ -59,7 +59,8 @@ type query struct {
 	list     string
 	post     bool
 	body     map[string]any
-	optional bool // servers of some versions do not have it
+	optional bool   // servers of some versions do not have it
+	older    *query // what to ask instead where this is not served
 }
 
 // errNotServed says that the server does not know the list.
@@ -79,10 +80,12 @@ func (l *live) read() error {
 		return err
 	}
 	for _, id := range experiments {
+		location := map[string]any{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": map[string]any{"experiment_id": id}}
 		for _, q := range []query{
 			{path: "2.0/mlflow/runs/search", list: "runs", post: true, body: map[string]any{"experiment_ids": []string{id}, "max_results": 500, "run_view_type": "ALL"}},
 			{path: "2.0/mlflow/logged-models/search", list: "models", post: true, optional: true, body: map[string]any{"experiment_ids": []string{id}, "max_results": 50}},
-			{path: "2.0/mlflow/traces", list: "traces", optional: true, body: map[string]any{"experiment_ids": id, "max_results": 500}},
+			{path: "3.0/mlflow/traces/search", list: "traces", post: true, body: map[string]any{"locations": []any{location}, "max_results": 500},
+				older: &query{path: "2.0/mlflow/traces", list: "traces", optional: true, body: map[string]any{"experiment_ids": id, "max_results": 500}}},
 		} {
 			if err := l.pages(q, nil); err != nil {
 				return err
@@ -116,6 +119,9 @@ func (l *live) pages(q query, see func(root rawjson.Node)) error {
 			return fmt.Errorf("%s: more than %d pages; the server's paging has no end, ask who runs it", q.path, maxPages)
 		}
 		raw, at, err := l.page(q, token)
+		if errors.Is(err, errNotServed) && q.older != nil && n == 0 {
+			return l.pages(*q.older, see)
+		}
 		if errors.Is(err, errNotServed) && q.optional {
 			l.r.refuse(q.path, 0, NotServed, "the server does not have this list (%v); servers of MLflow 3 do, nothing is missing otherwise", err)
 			return nil

@@ -22,7 +22,7 @@ func (u *unit) loggedModel(m rawjson.Node) {
 		u.refuse(MissingID, "model_id", "is missing; a logged model is known by its id")
 		return
 	}
-	ref := u.global(prov.Model, id, "")
+	ref := u.loggedID(id)
 	created := u.time(info.Get("creation_timestamp"), "creation_timestamp")
 	if created.IsZero() {
 		created = u.time(info.Get("creation_timestamp_ms"), "creation_timestamp_ms")
@@ -37,7 +37,7 @@ func (u *unit) loggedModel(m rawjson.Node) {
 	}
 	u.add(e, subject(ref))
 	if run != "" {
-		u.add(&statement.Activity{Kind: "train", ID: u.activity(run).String(), Rule: statement.RuleInputs}, subject(ref))
+		u.add(&statement.Activity{Kind: "train", ID: u.activity(run).String()}, subject(ref))
 	}
 	for _, k := range []string{"params", "metrics", "tags", "registrations"} {
 		if data.Get(k).Given() || info.Get(k).Given() {
@@ -70,11 +70,11 @@ func (u *unit) mlmodel(m rawjson.Node) {
 	var ref prov.Ref
 	switch id, uuid := m.Get("model_id").Text(), m.Get("model_uuid").Text(); {
 	case id != "":
-		ref = u.global(prov.Model, id, "")
+		ref = u.loggedID(id)
 	case run != "":
 		ref = u.loggedRef(run, where)
 	case uuid != "":
-		ref = u.global(prov.Model, "mlflow/"+strings.ToLower(uuid), "")
+		ref = u.global(prov.Model, "mlflow/"+strings.ToLower(uuid), logged)
 		u.note("the model names no run that logged it")
 	default:
 		u.refuse(MissingID, "MLmodel", "has no model_id, run_id or model_uuid, so the model has no name; save it with a newer MLflow, or record it by its digest")
@@ -88,7 +88,7 @@ func (u *unit) mlmodel(m rawjson.Node) {
 	e := &statement.Entity{State: "described", At: u.time(m.Get("utc_time_created"), "utc_time_created"), Attributes: attrs}
 	u.add(e, subject(ref))
 	if run != "" {
-		a := &statement.Activity{Kind: "train", ID: u.activity(run).String(), Rule: statement.RuleInputs}
+		a := &statement.Activity{Kind: "train", ID: u.activity(run).String()}
 		u.mlmodelPrompts(a, m)
 		u.add(a, subject(ref))
 	}

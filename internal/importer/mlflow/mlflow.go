@@ -73,8 +73,7 @@ type reader struct {
 	Options
 	yield func(importer.Item, error) bool
 	notes []string // what the reading of files or rows has to say of the next unit
-	path  string
-	done  bool // the receiver wants no more
+	done  bool     // the receiver wants no more
 }
 
 func (r *reader) item(it importer.Item) bool {
@@ -95,7 +94,6 @@ func (r *reader) source(s importer.Source) error {
 	if name == "" {
 		name = s.Name
 	}
-	r.path = name
 	head := make([]byte, len(sqliteMagic))
 	n, err := io.ReadFull(s.R, head)
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
@@ -124,6 +122,10 @@ func (r *reader) source(s importer.Source) error {
 	base := filepath.Base(name)
 	if isYAML(base, raw) {
 		r.yaml(s.Path, base, raw)
+		return nil
+	}
+	if filepath.Base(filepath.Dir(name)) == "aliases" && len(raw) <= 20 && digits(raw) {
+		r.refuse(base, int64(len(raw)), PartOf, "an alias of a registered model; it is recorded with the model's meta.yaml")
 		return nil
 	}
 	return r.json(raw, base)
@@ -159,10 +161,6 @@ func (r *reader) document(v rawjson.Value, base string, quoted int) {
 	}
 	if list := page(root); len(list) > 0 {
 		r.page(v, list, quoted)
-		return
-	}
-	if root.Kind() == '0' && filepath.Base(filepath.Dir(r.path)) == "aliases" {
-		r.refuse(v.Place, v.Size, PartOf, "an alias of a registered model; it is recorded with the model's meta.yaml")
 		return
 	}
 	if why := aside(base, root); why != "" {

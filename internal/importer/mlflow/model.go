@@ -1,9 +1,7 @@
 package mlflow
 
 import (
-	"maps"
 	"path"
-	"slices"
 	"strings"
 
 	"github.com/stemma-lineage/stemma/internal/importer"
@@ -41,7 +39,7 @@ func (u *unit) registeredModel(m rawjson.Node) {
 	who, _ := u.identity(m.Get("user_id").Text())
 	u.add(&statement.Entity{State: "described", At: newest, Description: rawjson.Clip(m.Get("description").Text(), maxValue),
 		Attributes: u.attributes("mlflow.createdBy", who, "mlflow.createdAt", created.String())}, subject(series))
-	state := importer.RegistryState{Registry: u.registry(), Series: series, Aliases: map[string]prov.Ref{}, Stages: map[prov.Ref]string{}}
+	state := importer.RegistryState{Registry: u.registry(), Series: series, Aliases: map[string]prov.Ref{}}
 	versions := m.Get("versions")
 	if versions.Kind() != '[' {
 		versions = m.Get("latest_versions")
@@ -62,16 +60,9 @@ func (u *unit) registeredModel(m rawjson.Node) {
 				state.Aliases[alias] = ref
 			}
 		}
-		if stage, told := stageOf(v); told {
-			state.Stages[ref] = stage
-		}
 	}
 	u.aliases(m.Get("aliases"), name, kind, &state)
-	state.At = later(newest, u.observed)
-	for _, alias := range slices.Sorted(maps.Keys(state.Aliases)) {
-		u.add(&statement.Registry{Registry: state.Registry, Name: series.String(), Namespace: series.Namespace, Alias: alias, At: state.At}, subject(state.Aliases[alias]))
-	}
-	u.keep(state)
+	u.pointed(state, newest)
 	for _, k := range []string{"permissions", "permission_level", "tags"} {
 		if m.Get(k).Given() {
 			u.note("kept in the evidence only: %s", k)
@@ -79,9 +70,26 @@ func (u *unit) registeredModel(m rawjson.Node) {
 	}
 }
 
-func (u *unit) keep(s importer.RegistryState) {
-	s.At = later(s.At, u.ObservedAt)
-	u.states = append(u.states, s)
+// pointed says what the aliases pointed at: at the time of the export; else
+// when somebody looked, if that is known; else at the newest time of the model.
+// MLflow itself tells no time for aliases.
+func (u *unit) pointed(s importer.RegistryState, newest statement.Time) {
+	switch {
+	case !u.observed.IsZero():
+		s.At = u.observed
+	case !u.ObservedAt.IsZero():
+		s.At = u.ObservedAt
+		u.states = append(u.states, s)
+		return
+	case !newest.IsZero():
+		s.At = newest
+	default:
+		if len(s.Aliases) > 0 {
+			u.note("the aliases are in the evidence only: nothing tells a time at which they stood")
+		}
+		return
+	}
+	u.out = append(u.out, s.Snapshot())
 }
 
 // aliases reads the list of a registered model: an array of {alias, version},
@@ -111,7 +119,7 @@ func stageOf(v rawjson.Node) (stage string, told bool) {
 func (u *unit) versionUnit(v rawjson.Node) {
 	name := v.Get("name").Text()
 	kind := kindOf(pairs(v.Get("tags")))
-	ref, at, ok := u.version(v, name, kind)
+	ref, _, ok := u.version(v, name, kind)
 	if !ok {
 		if u.refusal == nil {
 			u.refuse(Deleted, "current_stage", "the version was deleted; MLflow kept its number only")
@@ -119,10 +127,6 @@ func (u *unit) versionUnit(v rawjson.Node) {
 		return
 	}
 	series := ref.Series()
-	stage, told := stageOf(v)
-	if told {
-		u.keep(importer.RegistryState{Registry: u.registry(), Series: series, At: later(at, u.observed), Stages: map[prov.Ref]string{ref: stage}})
-	}
 	for a := range v.Get("aliases").All() {
 		alias := a.Text()
 		switch {
@@ -143,7 +147,7 @@ func (u *unit) version(v rawjson.Node, name string, kind prov.Kind) (ref prov.Re
 		u.refuse(MissingName, "model_version", "has no name or no version; a model version is known by both")
 		return ref, at, false
 	}
-	stage, _ := stageOf(v)
+	stage, told := stageOf(v)
 	if strings.HasPrefix(stage, "Deleted") {
 		return ref, at, false
 	}
@@ -170,20 +174,24 @@ func (u *unit) version(v rawjson.Node, name string, kind prov.Kind) (ref prov.Re
 	}
 	u.add(e, statement.NewSubject(ref, digest))
 	if run != "" {
-		u.add(&statement.Activity{Kind: "train", ID: u.activity(run).String(), Rule: statement.RuleInputs}, subject(ref))
+		u.add(&statement.Activity{Kind: "train", ID: u.activity(run).String()}, subject(ref))
 	}
-	if stage != "" {
+	if at = later(created, updated); stage != "" || told && updated.After(created.Time) {
 		series := ref.Series()
-		u.add(&statement.Registry{Registry: u.registry(), Name: series.String(), Namespace: series.Namespace, Alias: stage, Stage: true, At: later(created, updated)}, subject(ref))
+		r := &statement.Registry{Registry: u.registry(), Name: series.String(), Namespace: series.Namespace, Alias: stage, Stage: true, At: at}
+		if stage == "" { // changed since it was made, and in no stage now
+			r.Alias, r.Removed = "None", true
+		}
+		u.add(r, subject(ref))
 	}
-	return ref, later(created, updated), u.refusal == nil
+	return ref, at, u.refusal == nil
 }
 
 // source gives what a version was registered from: a logged model, a model in
 // the artifacts of its run, or another version.
 func (u *unit) source(v rawjson.Node, run string) (prov.Ref, bool) {
 	if id := v.Get("model_id").Text(); id != "" {
-		return u.global(prov.Model, id, ""), true
+		return u.loggedID(id), true
 	}
 	src := strings.TrimRight(v.Get("source").Text(), "/")
 	if rest, ok := strings.CutPrefix(src, "models:/"); ok {
@@ -192,7 +200,7 @@ func (u *unit) source(v rawjson.Node, run string) (prov.Ref, bool) {
 			return u.ref(prov.Model, name, version), true
 		}
 		if strings.HasPrefix(rest, "m-") {
-			return u.global(prov.Model, rest, ""), true
+			return u.loggedID(rest), true
 		}
 		return prov.Ref{}, false
 	}
@@ -204,7 +212,7 @@ func (u *unit) source(v rawjson.Node, run string) (prov.Ref, bool) {
 		owner := path.Base(src[:i])
 		switch {
 		case strings.HasPrefix(owner, "m-"):
-			return u.global(prov.Model, owner, ""), true
+			return u.loggedID(owner), true
 		case run != "" && strings.Contains(src, "/"+run+"/artifacts/"):
 			_, p, _ := strings.Cut(src, "/"+run+"/artifacts/")
 			return u.loggedRef(run, p), true

@@ -78,7 +78,7 @@ func shapeOfElement(m rawjson.Node, exported bool) shape {
 		return shapeRun
 	case has(info, "model_id"), has(m, "model_id") && (exported || has(m, "source_run_id", "artifact_location", "creation_timestamp_ms")):
 		return shapeLogged
-	case has(info, "request_id", "trace_id", "client_request_id"):
+	case has(info, "request_id", "trace_id", "client_request_id"), has(m.Get("trace_info"), "request_id", "trace_id"):
 		return shapeTrace
 	case has(m, "request_id", "trace_id") && has(m, "experiment_id", "trace_location", "timestamp_ms", "request_time") && !has(m, "spans", "span_id"):
 		return shapeTrace
@@ -228,5 +228,7 @@ func isAliasFile(h *importer.Head) bool {
 	if n := len(parts); n < 4 || parts[n-2] != "aliases" || parts[n-4] != "models" || h.Size > 20 {
 		return false
 	}
-	return strings.Trim(strings.TrimSpace(string(h.Bytes)), "0123456789") == ""
+	return digits(h.Bytes)
 }
+
+func digits(b []byte) bool { return strings.Trim(strings.TrimSpace(string(b)), "0123456789") == "" }

@@ -50,8 +50,12 @@ func (w *writer) fields(n rawjson.Node, names ...string) {
 	}
 }
 
-func (w *writer) object(name string, in func()) { w.nest(name, jsontext.BeginObject, jsontext.EndObject, in) }
-func (w *writer) array(name string, in func())  { w.nest(name, jsontext.BeginArray, jsontext.EndArray, in) }
+func (w *writer) object(name string, in func()) {
+	w.nest(name, jsontext.BeginObject, jsontext.EndObject, in)
+}
+func (w *writer) array(name string, in func()) {
+	w.nest(name, jsontext.BeginArray, jsontext.EndArray, in)
+}
 
 func (w *writer) nest(name string, begin, end jsontext.Token, in func()) {
 	if name != "" {

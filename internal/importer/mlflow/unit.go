@@ -132,7 +132,7 @@ func (u *unit) seal() {
 	short := ev
 	short.Redacted, short.Notes = nil, nil
 	for i := range u.states {
-		u.states[i].Evidence = short
+		u.states[i].Evidence = short // the notes and paths stand with the statements
 	}
 	for i, d := range u.out {
 		if i > 0 {
