@@ -27,7 +27,7 @@ import (
 //
 // The sections that only Fold needs come last. They are neither checked nor
 // looked at before the first entry is folded into a graph that was read.
-const codecVersion = 5
+const codecVersion = 6
 
 var magic = [8]byte{'s', 't', 'e', 'm', 'g', 'r', 'f', codecVersion}
 
