@@ -157,3 +157,20 @@ func TestAliasBack(t *testing.T) {
 		}
 	}
 }
+
+// TestServer names things within a server, so that equal names of two servers
+// stay apart.
+func TestServer(t *testing.T) {
+	im := Importer{Options: Options{Server: "mlflow.acme.example"}}
+	items := readAll(t, im, importer.Source{Name: "x.json", R: strings.NewReader(
+		`{"registered_models": [{"name": "fraud", "creation_timestamp": 1700000000000, "aliases": [{"alias": "champion", "version": "1"}]}]}`)})
+	d := items[0].Statements[1]
+	p := d.Predicate.(*statement.Registry)
+	want := prov.Ref{Kind: prov.Model, Namespace: "mlflow.acme.example", Name: "fraud"}
+	if got, err := d.Subjects[0].Target(); err != nil || got.Ref != want || p.Registry != "mlflow.acme.example" {
+		t.Errorf("the subject is %v in the registry %s (%v), want %v", got, p.Registry, err, want)
+	}
+	if got, err := p.Aliases["champion"].Target(); err != nil || got.Ref != want.WithVersion("1") {
+		t.Errorf("champion is %v (%v)", got, err)
+	}
+}

@@ -132,6 +132,38 @@ func (u *unit) trace(m rawjson.Node) {
 	u.note("kept in the evidence only: spans, previews, assessments and other tags; import the spans as OpenTelemetry for what called what")
 }
 
+// tagTraceID is the attribute by which the spans of a trace name it. Its value
+// is JSON in a text.
+const tagTraceID = "mlflow.traceRequestId"
+
+// traceOfSpans gives the id of the trace that the file traces.json, the
+// artifact of a trace, holds the spans of.
+func traceOfSpans(m rawjson.Node) string {
+	for x := range m.Get("spans").All() {
+		return strings.Trim(x.Get("attributes").Get(tagTraceID).Text(), "\"")
+	}
+	return ""
+}
+
+// spans maps the spans of a trace, as far as the trace itself goes: when it
+// began and ended.
+func (u *unit) spans(m rawjson.Node) {
+	a := &statement.Activity{Kind: "invoke", ID: u.global(prov.Activity, traceOfSpans(m), "").String(), InputsCompleteness: statement.BestEffort}
+	for x := range m.Get("spans").All() {
+		for _, name := range []string{"start_time_unix_nano", "start_time"} {
+			if t := u.time(x.Get(name), name); !t.IsZero() && (a.StartedAt.IsZero() || t.Before(a.StartedAt.Time)) {
+				a.StartedAt = t
+			}
+		}
+		a.EndedAt = later(a.EndedAt, u.time(x.Get("end_time_unix_nano"), "end_time_unix_nano"), u.time(x.Get("end_time"), "end_time"))
+	}
+	if a.EndedAt.Before(a.StartedAt.Time) {
+		a.EndedAt = statement.Time{}
+	}
+	u.add(a, subject(u.global(prov.Activity, traceOfSpans(m), "")))
+	u.note("kept in the evidence only: the spans; import them as OpenTelemetry for what called what")
+}
+
 func traceExperiment(info rawjson.Node) string {
 	return cmp.Or(info.Get("experiment_id").Text(), info.Get("trace_location").Get("mlflow_experiment").Get("experiment_id").Text())
 }

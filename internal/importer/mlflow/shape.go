@@ -39,6 +39,7 @@ const (
 	shapePrompt
 	shapeDataset
 	shapeTrace
+	shapeSpans
 )
 
 // shapeOf tells what a JSON object is: an export (system and mlflow), or an
@@ -82,6 +83,8 @@ func shapeOfElement(m rawjson.Node, exported bool) shape {
 		return shapeTrace
 	case has(m, "request_id", "trace_id") && has(m, "experiment_id", "trace_location", "timestamp_ms", "request_time") && !has(m, "spans", "span_id"):
 		return shapeTrace
+	case traceOfSpans(m) != "":
+		return shapeSpans
 	case has(m, "dataset_id") && has(m, "name"):
 		return shapeDataset
 	case has(m, "experiment_id") && has(m, "name") && has(m, "artifact_location", "lifecycle_stage"):
@@ -164,7 +167,12 @@ func (Importer) Recognise(h *importer.Head) bool {
 	base := h.Base()
 	switch {
 	case bytes.HasPrefix(h.Bytes, []byte(sqliteMagic)):
-		return bytes.Contains(h.Bytes, []byte("latest_metrics")) || bytes.Contains(h.Bytes, []byte("registered_model_tags"))
+		for _, word := range []string{"latest_metrics", "registered_model", "run_uuid"} {
+			if bytes.Contains(h.Bytes, []byte(word)) {
+				return true
+			}
+		}
+		return false
 	case base == "MLmodel" || base == "registered_model_meta":
 		return true
 	case base == "input_example.json" || base == "serving_input_example.json":
@@ -215,6 +223,8 @@ func recogniseResponse(h *importer.Head) bool {
 		return any("experiment_id", "mlflow_experiment") && any("request_metadata", "trace_metadata", "execution_time_ms", "trace_location")
 	case given("datasets", "dataset"):
 		return any("dataset_id") && any("experiment_ids", "created_by", "last_update_time")
+	case h.Members["spans"] == "[":
+		return any(tagTraceID)
 	case given("info"):
 		return any("run_id", "run_uuid") && any("artifact_uri", "lifecycle_stage")
 	}

@@ -106,6 +106,8 @@ func (u *unit) statements() {
 		u.evaluationDataset(inner(m, "evaluation_dataset", exported))
 	case shapeTrace:
 		u.trace(m)
+	case shapeSpans:
+		u.spans(m)
 	}
 }
 
