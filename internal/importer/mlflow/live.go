@@ -38,7 +38,7 @@ const maxPages = 1_000_000
 // that denies access, or that fails in the middle, and ends the sequence.
 func (im Importer) Live(ctx context.Context, base *url.URL, client *http.Client) iter.Seq2[importer.Item, error] {
 	return func(yield func(importer.Item, error) bool) {
-		l := &live{ctx: ctx, base: base, client: client, r: &reader{Options: im.Options, yield: yield}}
+		l := &live{ctx: ctx, base: base, client: client, absent: map[string]bool{}, r: &reader{Options: im.Options, yield: yield}}
 		if err := l.read(); err != nil && !l.r.done {
 			yield(importer.Item{}, fmt.Errorf("reading the MLflow server %s: %w", base.Redacted(), err))
 		}
@@ -50,6 +50,7 @@ type live struct {
 	base   *url.URL
 	client *http.Client
 	r      *reader
+	absent map[string]bool // lists that the server said it does not have
 }
 
 // query is a list of the API. Its body is sent as JSON with POST, or as the
@@ -114,16 +115,24 @@ func (l *live) read() error {
 // pages reads a list to its end.
 func (l *live) pages(q query, see func(root rawjson.Node)) error {
 	token := ""
+	if l.absent[q.path] {
+		if q.older != nil {
+			return l.pages(*q.older, see)
+		}
+		return nil
+	}
 	for n := 0; ; n++ {
 		if n == maxPages {
 			return fmt.Errorf("%s: more than %d pages; the server's paging has no end, ask who runs it", q.path, maxPages)
 		}
 		raw, at, err := l.page(q, token)
 		if errors.Is(err, errNotServed) && q.older != nil && n == 0 {
+			l.absent[q.path] = true
 			return l.pages(*q.older, see)
 		}
-		if errors.Is(err, errNotServed) && q.optional {
-			l.r.refuse(q.path, 0, NotServed, "the server does not have this list (%v); servers of MLflow 3 do, nothing is missing otherwise", err)
+		if errors.Is(err, errNotServed) && q.optional && n == 0 {
+			l.absent[q.path] = q.body["filter"] == nil
+			l.r.refuse(q.path, 0, NotServed, "the server does not have this list, which is right for an older MLflow: %v", err)
 			return nil
 		}
 		if err != nil {
@@ -263,7 +272,7 @@ func (l *live) status(q query, resp *http.Response, raw []byte) error {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return fmt.Errorf("%s; give a token or a user that may read all experiments and models", what)
 	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented, http.StatusBadRequest:
-		return fmt.Errorf("%w: %s (%s); check the address, and that the server is MLflow 1.28 or newer", errNotServed, what, said)
+		return fmt.Errorf("%s (%w: %s); check the address, and that the server is MLflow 1.28 or newer", what, errNotServed, said)
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		return fmt.Errorf("%s (%s); it is busy, import again later", what, said)
 	}
