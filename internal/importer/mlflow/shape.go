@@ -147,7 +147,7 @@ func aside(base string, n rawjson.Node) string {
 	switch {
 	case exported && (base == "manifest.json" || n.Get("info").Given() && !m.Get("info").Given()):
 		return "a list of what was exported, with counts; what it lists is recorded from its own files"
-	case exported:
+	case exported && anyOf(m, "experiments", "models", "runs", "datasets", "prompts", "traces", "total_prompts", "total_datasets", "successful_exports"):
 		return "an export's list or summary; what it lists is recorded from its own files"
 	case isExample(base, n):
 		return "an example of a model's input; it says nothing of lineage"
