@@ -576,6 +576,11 @@ type VSA struct {
 	Policy             jsontext.Value `json:"policy,omitzero"`
 	VerificationResult string         `json:"verificationResult"`
 	VerifiedLevels     []string       `json:"verifiedLevels,omitempty"`
+	// Stemma is our extension: the verdict in full, with its rules and the
+	// entries that they looked at, and the one word that SLSA has not,
+	// undecided. Evidence is that of a summary that was imported.
+	Stemma   jsontext.Value `json:"stemma,omitzero"`
+	Evidence []Evidence     `json:"evidence,omitempty"`
 }
 
 // PredicateType gives VSAType.
@@ -583,6 +588,7 @@ func (*VSA) PredicateType() string { return VSAType }
 
 func (v *VSA) check(c *checker) {
 	c.oneOf("verificationResult", v.VerificationResult, "PASSED", "FAILED")
+	c.evidence(v.Evidence)
 }
 
 // EvidenceOf gives the evidence that a predicate carries.
@@ -609,6 +615,8 @@ func EvidenceOf(p Predicate) []Evidence {
 	case *Waiver:
 		return p.Evidence
 	case *Retraction:
+		return p.Evidence
+	case *VSA:
 		return p.Evidence
 	}
 	return nil

@@ -288,10 +288,41 @@ func (f *folder) notice(p *statement.Notice) {
 	}
 }
 
+// policy folds the text of a policy. A version of it is current from its time
+// on, as a registered version is.
+func (f *folder) policy(p *statement.Policy) {
+	at := f.or(p.At)
+	for i, id := range f.about() {
+		f.attr(id, "text", p.Text, at)
+		f.attr(id, "name", p.Name, at)
+		f.attr(id, "recordedBy", f.by, at)
+		for _, e := range p.Environments {
+			f.attr(id, "environment."+e, "yes", at)
+		}
+		if r := labelRef(must(f.subjects[i].Target())); r.Version != "" {
+			f.g.addWrite(write{version: f.g.intern(r, f.k), at: at}, f.k)
+		}
+	}
+}
+
+// waiver folds an exception: what it says hangs together by its entry.
+func (f *folder) waiver(p *statement.Waiver) {
+	at := f.or(p.At)
+	for _, id := range f.about() {
+		for _, a := range []struct{ key, val string }{{"waiver", p.Rule}, {"waiver.reason", p.Reason},
+			{"waiver.until", p.Until.String()}, {"waiver.by", f.by}, {"waiver.from", at.String()}} {
+			f.attr(id, a.key, a.val, at)
+		}
+		for _, s := range p.Scope {
+			f.attr(id, "waiver.scope."+s, "yes", at)
+		}
+	}
+}
+
 // document keeps a statement that has a place in the log but no relations of
 // its own in the graph yet: what is known of it is that it is about its
 // subjects.
-func (f *folder) document(typ string, _ statement.Predicate) {
+func (f *folder) document(typ string) {
 	for _, s := range f.subjects {
 		if t, err := s.Target(); err == nil {
 			id, _ := f.place(t)
