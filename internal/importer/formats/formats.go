@@ -5,6 +5,7 @@ package formats
 import (
 	"github.com/stemma-lineage/stemma/internal/importer"
 	"github.com/stemma-lineage/stemma/internal/importer/intoto"
+	"github.com/stemma-lineage/stemma/internal/importer/mlflow"
 	"github.com/stemma-lineage/stemma/internal/importer/modelsigning"
 	"github.com/stemma-lineage/stemma/internal/importer/openlineage"
 	"github.com/stemma-lineage/stemma/internal/importer/sigstore"
@@ -24,5 +25,6 @@ func All(o Options) []importer.Importer {
 		modelsigning.Importer{Trust: o.Trust},
 		intoto.Importer{Options: intoto.Options{Trust: o.Trust}},
 		sigstore.Importer{},
+		mlflow.Importer{},
 	}
 }
