@@ -357,4 +357,3 @@ func (x *reading2) end() {
 	}
 	x.Describe(x.self, bom.Description{Text: x.version + " document", Attributes: x.about})
 }
-
