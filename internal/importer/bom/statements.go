@@ -19,6 +19,7 @@ import (
 const (
 	perStatement = 500
 	maxBytes     = 1 << 20
+	perDocument  = 20 // statements of a document up to which each carries the notes
 	maxNotes     = 50
 	maxText      = 1000 // bytes of an attribute
 	maxAttrs     = 200  // attributes of a thing
@@ -36,9 +37,13 @@ type Statements struct {
 	groups  map[string]*group // described things, by what is said of them
 	order   []*group
 	derived []derivation
-	parts   map[string]*group // by whole
+	parts   map[int32]*group // by whole
 	partsIn []*group
-	seen    map[string]bool // relations that were stated already
+	things  []Thing
+	index   map[string]int32 // of things, by key
+	stated  map[derivation]bool
+	locals  map[[2]string]string
+	seen    map[[2]string]bool // names and owners that were stated already
 	drafts  []importer.Draft
 }
 
@@ -46,12 +51,25 @@ type group struct {
 	about    Description
 	whole    Thing
 	subjects []Thing
-	seen     map[string]bool
+	seen     map[int32]bool
 }
 
+// derivation ties two things by their places in Statements.things.
 type derivation struct {
-	to, from Thing
+	to, from int32
 	how      string
+}
+
+// place gives the place of a thing among those that are spoken of.
+func (s *Statements) place(t Thing) int32 {
+	k := t.Key()
+	i, ok := s.index[k]
+	if !ok {
+		i = int32(len(s.things))
+		s.index[k] = i
+		s.things = append(s.things, t)
+	}
+	return i
 }
 
 // Description is what is said of a thing by itself.
@@ -67,7 +85,7 @@ type Description struct {
 
 // New begins a collection.
 func New() *Statements {
-	return &Statements{groups: map[string]*group{}, parts: map[string]*group{}, seen: map[string]bool{}}
+	return &Statements{groups: map[string]*group{}, parts: map[int32]*group{}, index: map[string]int32{}, stated: map[derivation]bool{}, seen: map[[2]string]bool{}, locals: map[[2]string]string{}}
 }
 
 // Refuse says why the whole document is not accepted; the first reason counts.
@@ -117,16 +135,16 @@ func (s *Statements) Describe(t Thing, d Description) {
 	key := d.key()
 	g := s.groups[key]
 	if g == nil {
-		g = &group{about: d, seen: map[string]bool{}}
+		g = &group{about: d, seen: map[int32]bool{}}
 		s.groups[key] = g
 		s.order = append(s.order, g)
 	}
-	g.add(t)
+	g.add(s.place(t), t)
 }
 
-func (g *group) add(t Thing) {
-	if k := t.Key(); !g.seen[k] {
-		g.seen[k] = true
+func (g *group) add(place int32, t Thing) {
+	if !g.seen[place] {
+		g.seen[place] = true
 		g.subjects = append(g.subjects, t)
 	}
 }
@@ -172,11 +190,12 @@ func (s *Statements) Derive(to, from Thing, how string) {
 	if to.IsZero() || from.IsZero() {
 		return
 	}
-	a, b := to.Key(), from.Key()
-	if a == b || s.once("derived", a, b, how) {
+	d := derivation{s.place(to), s.place(from), how}
+	if d.to == d.from || s.stated[d] {
 		return
 	}
-	s.derived = append(s.derived, derivation{to, from, how})
+	s.stated[d] = true
+	s.derived = append(s.derived, d)
 }
 
 // Contain says that a thing contains another, which is then a part of it, and
@@ -185,22 +204,22 @@ func (s *Statements) Contain(whole, part Thing) {
 	if whole.IsZero() || part.IsZero() {
 		return
 	}
-	a, b := whole.Key(), part.Key()
+	a, b := s.place(whole), s.place(part)
 	if a == b {
 		return
 	}
 	s.Derive(whole, part, "contains")
 	g := s.parts[a]
 	if g == nil {
-		g = &group{whole: whole, seen: map[string]bool{}}
+		g = &group{whole: whole, seen: map[int32]bool{}}
 		s.parts[a] = g
 		s.partsIn = append(s.partsIn, g)
 	}
-	g.add(part)
+	g.add(b, part)
 }
 
-func (s *Statements) once(words ...string) (again bool) {
-	k := strings.Join(words, "\x00")
+func (s *Statements) once(a, b string) (again bool) {
+	k := [2]string{a, b}
 	again = s.seen[k]
 	s.seen[k] = true
 	return again
@@ -208,7 +227,7 @@ func (s *Statements) once(words ...string) (again bool) {
 
 // Same says that two names are of one thing.
 func (s *Statements) Same(t Thing, other prov.Ref) {
-	if t.IsZero() || other.IsZero() || t.Ref.Key() == other.Key() || s.once("same", t.Key(), other.Key()) {
+	if t.IsZero() || other.IsZero() || t.Ref.Key() == other.Key() || s.once(t.Key(), "same "+other.Key()) {
 		return
 	}
 	s.Add(importer.Draft{Subjects: []statement.Subject{t.Subject()},
@@ -217,7 +236,7 @@ func (s *Statements) Same(t Thing, other prov.Ref) {
 
 // Own says who answers for a thing.
 func (s *Statements) Own(t Thing, owner prov.Ref) {
-	if t.IsZero() || owner.IsZero() || s.once("own", t.Key(), owner.Key()) {
+	if t.IsZero() || owner.IsZero() || s.once(t.Key(), "own "+owner.Key()) {
 		return
 	}
 	s.Add(importer.Draft{Subjects: []statement.Subject{t.Subject()}, Predicate: &statement.Entity{State: "owned", At: s.At, Owner: owner.String()}})
@@ -247,7 +266,7 @@ func (s *Statements) Drafts(ev statement.Evidence) []importer.Draft {
 	out = append(append(out, s.derivations()...), s.drafts...)
 	ev.Notes = s.Notes()
 	later := ev
-	if size(ev.Notes)+size(ev.Redacted) > 4096 {
+	if size(ev.Notes)+size(ev.Redacted) > 4096 || len(out) > perDocument { // said once
 		later.Notes, later.Redacted = nil, nil
 	}
 	for i, d := range out {
@@ -313,15 +332,14 @@ func chunks(ts []Thing) func(yield func([]Thing) bool) {
 // derivations packs them in the order in which they were stated, those of one
 // thing together.
 func (s *Statements) derivations() []importer.Draft {
-	index := map[string]int{}
+	index := map[int32]int{}
 	var tos []derived
 	for _, d := range s.derived {
-		k := d.to.Key()
-		i, ok := index[k]
+		i, ok := index[d.to]
 		if !ok {
 			i = len(tos)
-			index[k] = i
-			tos = append(tos, derived{to: d.to})
+			index[d.to] = i
+			tos = append(tos, derived{to: s.things[d.to]})
 		}
 		tos[i].from = append(tos[i].from, d)
 	}
@@ -349,10 +367,10 @@ func (s *Statements) derivations() []importer.Draft {
 				open = true
 			}
 			d := &p.Derived[len(p.Derived)-1]
-			f := t.from[0]
-			d.From = append(d.From, statement.DerivedInput{Resource: f.from.Resource(), Transformation: f.how})
+			f := s.things[t.from[0].from]
+			d.From = append(d.From, statement.DerivedInput{Resource: f.Resource(), Transformation: t.from[0].how})
 			n++
-			bytes += 250 + len(f.from.Ref.Name) + len(f.from.Ref.Namespace)
+			bytes += 250 + len(f.Ref.Name) + len(f.Ref.Namespace)
 		}
 	}
 	flush()
@@ -408,6 +426,20 @@ func (s *Statements) inRange(place, text string, t time.Time) statement.Time {
 		return statement.Time{}
 	}
 	return statement.NewTime(t)
+}
+
+// Local gives a name for a thing that only the document knows: its own, and
+// with the identifier beside it when another thing of the document has it.
+func (s *Statements) Local(kind prov.Kind, name, id string) string {
+	if name == "" {
+		return id
+	}
+	k := [2]string{"local " + string(kind), name}
+	if before, ok := s.locals[k]; ok && before != id {
+		return name + "#" + id
+	}
+	s.locals[k] = id
+	return name
 }
 
 // Vulnerable says that a thing is affected by a vulnerability.

@@ -78,9 +78,6 @@ func (x *reading) component(c rawjson.Node, place string, full bool) bom.Thing {
 	model, data := typ == "machine-learning-model", typ == "data"
 	full = full || model || data || typ == "cryptographic-asset"
 	d := x.describe(c, typ, place, full)
-	if t.Ref.Namespace != "" {
-		d.Attributes["name"] = join("/", c.Get("group").Text(), c.Get("name").Text())
-	}
 	if c.Get("modelCard").Given() {
 		x.modelCard(t, c.Get("modelCard"), d.Attributes, place+".modelCard")
 	}
@@ -190,11 +187,14 @@ func (x *reading) identify(c rawjson.Node, typ, place string) (t bom.Thing, alia
 		t.Ref = purl
 		return t, nil
 	}
-	t.Ref = bom.Named(kind, x.scope, ref, group, name, version)
+	t.Ref = bom.Named(kind, x.scope, "", group, name, version)
+	if t.Ref.Namespace != "" {
+		t.Ref = bom.Named(kind, x.scope, x.Local(kind, join("/", group, name), first(ref, place)), group, name, version)
+	}
 	if isPurl {
 		aliases = append(aliases, purl)
 	}
-	if ref != "" && x.serial != "" {
+	if ref != "" && x.serial != "" && kind != prov.File {
 		if l := linked(x.serial, ref); l.Key() != t.Ref.Key() {
 			aliases = append(aliases, l)
 		}
@@ -425,15 +425,16 @@ func (x *reading) service(s rawjson.Node, place string) bom.Thing {
 		x.Refuse(MissingField, place+".name", "is missing; give the name of the service")
 		return bom.Thing{}
 	}
-	t := bom.Thing{Ref: bom.Named(prov.Service, x.scope, s.Get("bom-ref").Text(), s.Get("group").Text(), s.Get("name").Text(), s.Get("version").Text())}
+	name := s.Get("name").Text()
+	t := bom.Thing{Ref: bom.Named(prov.Service, x.scope, "", s.Get("group").Text(), name, s.Get("version").Text())}
+	if t.Ref.Namespace != "" {
+		t.Ref.Name = x.Local(prov.Service, name, first(s.Get("bom-ref").Text(), place))
+	}
 	x.name(s.Get("bom-ref").Text(), t)
 	x.signedPart(s)
 	a := map[string]string{"type": "service", "provider": orgText(s.Get("provider")), "endpoints": strings.Join(list(s.Get("endpoints")), ", "),
 		"authenticated": boolText(s.Get("authenticated")), "trustBoundary": boolText(s.Get("x-trust-boundary")), "trustZone": s.Get("trustZone").Text(),
 		"version": s.Get("version").Text()}
-	if t.Ref.Namespace != "" {
-		a["name"] = s.Get("name").Text()
-	}
 	var flows, classes []string
 	i := 0
 	for f := range s.Get("data").All() {

@@ -99,7 +99,8 @@ func (x *reading) activity(n rawjson.Node, place string, acts map[string]prov.Re
 	p := &statement.Activity{Kind: kind, ID: ref.String(), Namespace: ref.Namespace, InputsCompleteness: statement.Declared,
 		StartedAt: x.Time(place+".timeStart", n.Get("timeStart").Text()), EndedAt: x.Time(place+".timeEnd", n.Get("timeEnd").Text())}
 	if !p.StartedAt.IsZero() && !p.EndedAt.IsZero() && p.EndedAt.Before(p.StartedAt.Time) {
-		x.Refuse("bad-time", place+".timeEnd", "is before timeStart; correct one of both")
+		x.Note("%s.timeEnd is before timeStart; left out", place)
+		p.EndedAt = statement.Time{}
 	}
 	p.Parameters = map[string]string{"name": n.Get("name").Text(), "description": rawjson.Clip(n.Get("description").Text(), 1000), "taskTypes": strings.Join(types, ", ")}
 	a := &doing{x: x, ref: ref, p: p, used: map[string]bool{}, produced: map[string]bool{}}

@@ -106,7 +106,7 @@ func (x *reading) data(d rawjson.Node, place string, of map[string]string) bom.T
 	case location != "":
 		t.Ref = bom.Fit(prov.Ref{Kind: kind, Name: location})
 	case ref != "" || name != "":
-		t.Ref = bom.Named(kind, x.scope, ref, "", name, "")
+		t.Ref = bom.Named(kind, x.scope, x.Local(kind, name, first(ref, place)), "", name, "")
 	default:
 		t.Ref = bom.Fit(prov.Ref{Kind: kind, Namespace: x.scope, Name: place})
 	}

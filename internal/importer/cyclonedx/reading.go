@@ -63,6 +63,10 @@ var (
 	serialNumber = regexp.MustCompile(`^urn:uuid:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 )
 
+// exampleSerial is the serial number that the specification gives as an
+// example. Copies of it name no single document.
+const exampleSerial = "urn:uuid:3e671687-395b-41f5-a30f-a58921a69b79"
+
 // head reads what the document says of itself.
 func (x *reading) head() {
 	if f := x.doc.Get("bomFormat").Text(); f != "CycloneDX" {
@@ -98,6 +102,10 @@ func (x *reading) head() {
 	case k != '0' || strings.Trim(x.version, "0123456789") != "":
 		x.Refuse(bom.BadField, "version", "is %s; the version of a document is a whole number", rawjson.Clip(string(x.doc.Get("version").Raw()), 50))
 		return
+	}
+	if x.serial == exampleSerial {
+		x.Note("serialNumber is the example of the specification, which many documents carry; names are kept apart by the document's digest")
+		x.serial = ""
 	}
 	x.scope = x.src.Scope(x.serial)
 	x.self = x.src.Thing(x.serial, x.version)

@@ -108,6 +108,10 @@ func (x *reading2) fromJSON(doc *bom.Document) {
 		x.relate(p.whole, "CONTAINS", p.part, "hasFiles")
 	}
 	for i, r := range doc.Each("relationships") {
+		if !r.Given() {
+			x.Note("relationships[%d] is null; left out", i)
+			continue
+		}
 		x.relate(r.Get("spdxElementId").Text(), r.Get("relationshipType").Text(), r.Get("relatedSpdxElement").Text(), at("relationships", i))
 		if x.Refusal() != nil {
 			return
@@ -185,7 +189,11 @@ func (x *reading2) element(e element) {
 	if len(purls) > 0 && kind != prov.Model && kind != prov.Dataset {
 		t.Ref, purls = purls[0], purls[1:]
 	} else {
-		t.Ref = bom.Named(kind, x.scope, e.id, "", e.name, none(version))
+		id := e.id
+		if kind == prov.File {
+			id = x.Local(kind, e.name, e.id)
+		}
+		t.Ref = bom.Named(kind, x.scope, id, "", e.name, none(version))
 	}
 	if _, ok := x.elements[e.id]; ok {
 		x.Note("SPDXID %q stands more than once; relationships take the first", rawjson.Clip(e.id, 200))
@@ -204,7 +212,7 @@ func (x *reading2) element(e element) {
 	if e.file && len(e.types) == 0 {
 		a["type"] = "file"
 	}
-	if t.Ref.Namespace != "" {
+	if t.Ref.Namespace != "" && kind != prov.File {
 		a["name"] = e.name
 	}
 	if c := none(e.concluded); c != "" && c != e.licence {
@@ -300,6 +308,10 @@ func (x *reading2) relate(from, typ, to, place string) {
 	a, b := x.find(from), x.find(to)
 	if r.backward {
 		a, b = b, a
+	}
+	if a.Key() == x.self.Key() || b.Key() == x.self.Key() {
+		x.leftOut[typ+" of the document itself"]++ // it lists things, and is not made of them
+		return
 	}
 	if r.contains {
 		x.Contain(a, b)
