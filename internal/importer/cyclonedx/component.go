@@ -140,7 +140,7 @@ func (x *reading) checkComponent(c rawjson.Node, place string) (typ string) {
 func (x *reading) properties(n rawjson.Node, place string) {
 	i := 0
 	for p := range n.All() {
-		if n.Kind() != '[' || p.Kind() != '{' || x.known && p.Get("name").Given() && p.Get("name").Kind() != '"' || p.Get("value").Given() && p.Get("value").Kind() != '"' {
+		if n.Kind() != '[' || p.Kind() != '{' || p.Get("name").Given() && p.Get("name").Kind() != '"' || x.spec == "1.7" && !p.Get("name").Given() || p.Get("value").Given() && p.Get("value").Kind() != '"' {
 			x.Refuse(bom.BadField, at(place, i), "is no property; write {\"name\": …, \"value\": …} with texts")
 			return
 		}
@@ -435,6 +435,7 @@ func (x *reading) service(s rawjson.Node, place string) bom.Thing {
 	a := map[string]string{"type": "service", "provider": orgText(s.Get("provider")), "endpoints": strings.Join(list(s.Get("endpoints")), ", "),
 		"authenticated": boolText(s.Get("authenticated")), "trustBoundary": boolText(s.Get("x-trust-boundary")), "trustZone": s.Get("trustZone").Text(),
 		"version": s.Get("version").Text()}
+	x.properties(s.Get("properties"), place+".properties")
 	var flows, classes []string
 	i := 0
 	for f := range s.Get("data").All() {

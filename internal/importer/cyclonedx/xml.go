@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -71,9 +72,16 @@ func fromXML(data []byte) (*bom.Document, *importer.Refusal) {
 	}
 	var b cdx.BOM
 	if err := cdx.NewBOMDecoder(bytes.NewReader(data), cdx.BOMFileFormatXML).Decode(&b); err != nil {
-		return nil, &importer.Refusal{Reason: bom.BadField, Detail: "document: " + rawjson.Clip(err.Error(), 500) + "; write it as the schema of its version says"}
+		reason := bom.BadField
+		if se := (*xml.SyntaxError)(nil); errors.As(err, &se) {
+			reason = "malformed-xml"
+		}
+		return nil, &importer.Refusal{Reason: reason, Detail: "document: " + rawjson.Clip(err.Error(), 500) + "; write it as the schema of its version says"}
 	}
 	b.BOMFormat = cdx.BOMFormat
+	if b.SpecVersion == 0 {
+		return nil, &importer.Refusal{Reason: BadVersion, Detail: "bom: the namespace is none of http://cyclonedx.org/schema/bom/1.0 to 1.7; give one of them"}
+	}
 	if b.SpecVersion < cdx.SpecVersion1_2 {
 		b.SpecVersion = cdx.SpecVersion1_2 // the first that has a JSON form; it has all that 1.0 and 1.1 have
 	}
