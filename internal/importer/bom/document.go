@@ -51,6 +51,7 @@ type Document struct {
 
 type member struct {
 	name       string
+	name0      int // where the name begins
 	start, end int // of the value
 }
 
@@ -131,11 +132,15 @@ func readObject(d *jsontext.Decoder, data []byte, start int) (*Document, error) 
 	doc := &Document{}
 	seen := map[string]bool{}
 	for d.PeekKind() != '}' {
+		name0 := start + int(d.InputOffset())
 		t, err := d.ReadToken()
 		if err != nil {
 			return nil, err
 		}
 		name := t.String()
+		for name0 < len(data) && data[name0] != '"' {
+			name0++
+		}
 		d.PeekKind()
 		from := start + int(d.InputOffset())
 		if err := d.SkipValue(); err != nil {
@@ -149,7 +154,7 @@ func readObject(d *jsontext.Decoder, data []byte, start int) (*Document, error) 
 			doc.Repeat = append(doc.Repeat, name)
 		}
 		seen[name] = true
-		doc.members = append(doc.members, member{name, from - begin, to - begin})
+		doc.members = append(doc.members, member{name, name0 - begin, from - begin, to - begin})
 	}
 	if _, err := d.ReadToken(); err != nil {
 		return nil, err
@@ -352,9 +357,23 @@ func (d *Document) Redacted() (kept *Document, paths []string) {
 		}
 	}
 	for _, m := range d.members {
-		if d.raw[m.start] != '[' {
-			part(rawjson.Secrets(m.name), m.start, m.end)
+		if d.raw[m.start] != '[' || m.end-m.start < 1<<20 { // with its name, which may say that it is a secret
+			quoted, err := jsontext.AppendQuote(nil, m.name)
+			if err != nil {
+				quoted = []byte(`""`)
+			}
+			b, found := redactPart([]byte("{" + string(quoted) + ":" + string(d.raw[m.start:m.end]) + "}"))
+			if len(found) > 0 {
+				out = append(append(out, d.raw[from:m.name0]...), b[1:len(b)-1]...)
+				from = m.end
+				paths = append(paths, found...)
+			}
 			continue
+		}
+		if clean := rawjson.Secrets(m.name); clean != m.name {
+			out = append(append(append(out, d.raw[from:m.name0]...), strconv.Quote(clean)...), ':')
+			from = m.start
+			paths = append(paths, clean+" (name)")
 		}
 		i := 0
 		d.elements(m, func(a, b int) bool {
@@ -365,6 +384,9 @@ func (d *Document) Redacted() (kept *Document, paths []string) {
 	}
 	if from == 0 {
 		return d, nil
+	}
+	if len(paths) > 500 {
+		paths = append(paths[:500], "and more")
 	}
 	out = append(out, d.raw[from:]...)
 	u := Units(out)

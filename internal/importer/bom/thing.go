@@ -61,6 +61,19 @@ func PurlRef(purl string) (prov.Ref, bool) {
 	return r, r.Name != "" && len(r.String()) <= prov.MaxRef
 }
 
+// Purl names the thing by a package URL. The version of an image's package URL
+// is its digest (purl types oci and docker).
+func (t *Thing) Purl(r prov.Ref) {
+	t.Ref = r
+	if !strings.HasPrefix(r.Name, "oci/") && !strings.HasPrefix(r.Name, "docker/") || !t.Digest.Content().IsZero() {
+		return
+	}
+	name, _, _ := strings.Cut(r.Name, "?")
+	if _, hex, ok := strings.Cut(name, "@sha256:"); ok {
+		AddDigest(&t.Digest, "sha256", hex)
+	}
+}
+
 // Named gives the Ref of a thing by its name. A name that has a version, a
 // group, or a '/' is taken as known beyond the document; any other is one of
 // the document's own, in the namespace scope, and local names it there.

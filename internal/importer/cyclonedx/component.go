@@ -184,7 +184,7 @@ func (x *reading) identify(c rawjson.Node, typ, place string) (t bom.Thing, alia
 		x.Note("%s.purl %q is no package URL; left out", place, rawjson.Clip(p, 200))
 	}
 	if isPurl && kind != prov.Model && kind != prov.Dataset {
-		t.Ref = purl
+		t.Purl(purl)
 		return t, nil
 	}
 	t.Ref = bom.Named(kind, x.scope, "", group, name, version)

@@ -235,7 +235,9 @@ func (x *reading) find(ref string) (bom.Thing, bool) {
 			}
 		}
 		if r, ok := bom.PurlRef(unescape(fragment)); ok {
-			return bom.Thing{Ref: r}, true
+			t := bom.Thing{}
+			t.Purl(r)
+			return t, true
 		}
 		return bom.Thing{Ref: linked(serial, unescape(fragment))}, true
 	}
@@ -256,7 +258,7 @@ func (x *reading) target(ref, place string) bom.Thing {
 	t, ok := x.find(ref)
 	if !ok {
 		if r, isPurl := bom.PurlRef(ref); isPurl {
-			t = bom.Thing{Ref: r}
+			t.Purl(r)
 		} else {
 			t = bom.Thing{Ref: linked(x.scope, ref)}
 		}

@@ -22,7 +22,6 @@ import (
 const (
 	MediaTypeJSON     = "application/spdx+json"
 	MediaTypeTagValue = "text/spdx"
-	MediaTypeJSONLD   = "application/ld+json"
 )
 
 // The classes of refusals beside those of rawjson and package bom.

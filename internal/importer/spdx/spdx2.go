@@ -187,7 +187,8 @@ func (x *reading2) element(e element) {
 		version = ""
 	}
 	if len(purls) > 0 && kind != prov.Model && kind != prov.Dataset {
-		t.Ref, purls = purls[0], purls[1:]
+		t.Purl(purls[0])
+		purls = purls[1:]
 	} else {
 		id := e.id
 		if kind == prov.File {

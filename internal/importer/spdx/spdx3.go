@@ -208,7 +208,8 @@ func (x *reading3) thing(n rawjson.Node, kind prov.Kind, typ, id, place string) 
 	location := rawjson.Secrets(none(field(n, "software", "downloadLocation").Text()))
 	switch {
 	case len(purls) > 0 && kind != prov.Model && kind != prov.Dataset:
-		t.Ref, purls = purls[0], purls[1:]
+		t.Purl(purls[0])
+		purls = purls[1:]
 	case name == "":
 		t.Ref = bom.Fit(prov.Ref{Kind: kind, Name: id})
 		x.Note("%s has no name; named by its spdxId", place)

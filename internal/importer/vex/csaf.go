@@ -104,7 +104,7 @@ func (x *reading) productThing(n rawjson.Node, id, place string) bom.Thing {
 	t := bom.Thing{Ref: bom.Fit(prov.Ref{Kind: bom.Component, Namespace: x.scope, Name: id})}
 	for _, text := range append([]string{h.Get("purl").Text()}, list(h.Get("purls"))...) {
 		if r, ok := bom.PurlRef(text); ok {
-			t.Ref = r
+			t.Purl(r)
 			break
 		}
 	}

@@ -166,7 +166,7 @@ func (x *reading) product(p rawjson.Node, place string) bom.Thing {
 	}
 	for _, purl := range []string{p.Get("identifiers").Get("purl").Text(), id} {
 		if r, ok := bom.PurlRef(purl); ok {
-			t.Ref = r
+			t.Purl(r)
 			return t
 		}
 	}
