@@ -9,6 +9,9 @@ import (
 	"github.com/stemma-lineage/stemma/internal/importer/modelsigning"
 	"github.com/stemma-lineage/stemma/internal/importer/openlineage"
 	"github.com/stemma-lineage/stemma/internal/importer/sigstore"
+	"github.com/stemma-lineage/stemma/internal/importer/cyclonedx"
+	"github.com/stemma-lineage/stemma/internal/importer/spdx"
+	"github.com/stemma-lineage/stemma/internal/importer/vex"
 )
 
 // Options are what the importers need to know from the person who imports.
@@ -26,5 +29,8 @@ func All(o Options) []importer.Importer {
 		intoto.Importer{Options: intoto.Options{Trust: o.Trust}},
 		sigstore.Importer{},
 		mlflow.Importer{},
+		cyclonedx.Importer{},
+		spdx.Importer{},
+		vex.Importer{},
 	}
 }
