@@ -126,7 +126,7 @@ func (u *unit) handed(j *joins) {
 // it, and invocation i in that process.
 func (u *unit) handedTo(j *joins, p, c, i int) {
 	outer, handler, inner := &u.spans[p], &u.spans[c], &u.spans[i]
-	above := u.above(i, invoke)
+	above := u.agentAbove(i)
 	within := !inner.start.Before(handler.start.Time) && (handler.end.IsZero() || !inner.start.After(handler.end.Time))
 	if above >= 0 && above != p || inner.start.IsZero() || handler.start.IsZero() || !within {
 		return
@@ -218,7 +218,10 @@ func (u *unit) delegations(j *joins) []importer.Draft {
 		if !ok {
 			continue
 		}
-		if target, given := u.ref(s, prov.Agent, s.attrs["gen_ai.transfer.target.name"], ""); given {
+		if target, given := u.ref(s, prov.Agent, s.attrs.first("gen_ai.transfer.target.name", "gen_ai.handoff.to_agent"), ""); given {
+			if from, said := u.ref(s, prov.Agent, s.attrs["gen_ai.handoff.from_agent"], ""); said {
+				agent = from
+			}
 			add(i, agent, target) // here the agent of the span is the source
 			continue
 		}
@@ -238,7 +241,7 @@ const maxChain = 32
 func (u *unit) chain(i int, parent, child prov.Ref) []string {
 	out := []string{child.String(), parent.String()}
 	last := parent
-	for p := u.above(i, invoke); p >= 0 && len(out) < maxChain; p = u.above(p, invoke) {
+	for p := u.agentAbove(i); p >= 0 && len(out) < maxChain; p = u.agentAbove(p) {
 		if r, ok := u.agentOf(p); ok && r.Series() != last.Series() && r.Series() != child.Series() {
 			out, last = append(out, r.String()), r
 		} else if !ok || r.Series() == child.Series() {

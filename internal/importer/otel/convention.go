@@ -32,7 +32,7 @@ var operations = map[string]string{
 	"chat": infer, "generate_content": infer, "text_completion": infer, "completion": infer, "completions": infer, "call_llm": infer,
 	"responses": infer, "generate": infer, "messages": infer, "embeddings": embed, "embedding": embed, "retrieval": retrieve,
 	"rerank": rerank, "evaluate": evaluate, "plan": plan, "agent": invoke, "tool": callTool, "llm": infer, "invoke": invoke,
-	"handoff": callTool, "image_generation": infer, "speech": infer, "transcription": infer,
+	"handoff": callTool, "conversation": invoke, "workflow": invoke, "image_generation": infer, "speech": infer, "transcription": infer,
 }
 
 // spanKinds maps the span kinds of OpenInference, OpenLLMetry, MLflow,
@@ -50,7 +50,7 @@ var kindAttributes = []string{"openinference.span.kind", "traceloop.span.kind", 
 // that says so, and the convention's own word; kind is empty for other spans.
 func (s *span) classify() (kind, word string) {
 	a := s.attrs
-	if op := a["gen_ai.operation.name"]; op != "" {
+	if op := a["gen_ai.operation.name"]; operations[strings.ToLower(op)] != "" {
 		return operations[strings.ToLower(op)], op
 	}
 	switch m := a["mcp.method.name"]; m {
@@ -164,8 +164,11 @@ func (s *span) tool() string {
 
 // user gives who the work is done for, as the producer says.
 func (s *span) user() string {
-	return s.attrs.first("user.id", "enduser.id", "kagent.user_id", "traceloop.association.properties.user_id",
-		"langfuse.user.id", "ai.telemetry.metadata.userId", "langsmith.metadata.user_id", "gen_ai.user.id", "metadata.user_id", "user.email")
+	if id := s.attrs.first("user.id", "enduser.id", "kagent.user_id", "traceloop.association.properties.user_id",
+		"langfuse.user.id", "ai.telemetry.metadata.userId", "langsmith.metadata.user_id", "gen_ai.user.id", "metadata.user_id", "user.email"); id != "" {
+		return id
+	}
+	return s.process.attrs.first("user.id", "enduser.id", "user.email") // a program that one person runs
 }
 
 // conversation gives the session or thread that the span belongs to.

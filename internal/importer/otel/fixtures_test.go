@@ -7,12 +7,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sort"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/statement"
 )
 
 // fixtures gives the directory of all fixtures, or skips the test.
@@ -78,7 +80,7 @@ func TestFixtures(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(&out, "== %s\n%s", rel, summary(readAll(t, data, Options{})))
+		fmt.Fprintf(&out, "== %s\n%s", rel, counts(readAll(t, data, Options{})))
 		for _, max := range []int64{1 << 10, 64 << 10} { // in parts: nothing may be lost but by a word
 			for it, err := range Read(bytes.NewReader(data), Options{MaxDocument: max}) {
 				if err != nil {
@@ -93,4 +95,44 @@ func TestFixtures(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "fixtures.txt", out.String())
+}
+
+// counts writes how many statements of each sort Items make, and what is said
+// of agents.
+func counts(items []importer.Item) string {
+	n := map[string]int{}
+	var agents strings.Builder
+	for _, it := range items {
+		if it.Refusal != nil {
+			n["refused "+it.Refusal.Reason]++
+			continue
+		}
+		n["accepted"]++
+		for _, d := range it.Statements {
+			switch p := d.Predicate.(type) {
+			case *statement.Activity:
+				n["activity "+p.Kind]++
+			case *statement.Entity:
+				n["entity "+p.State]++
+				for _, r := range p.SameAs {
+					fmt.Fprintf(&agents, "  %s same as %s: %s\n", d.Subjects[0].Name, r.Ref, p.Attributes["same-as "+r.Ref])
+				}
+			case *statement.Delegation:
+				fmt.Fprintf(&agents, "  delegation %s -> %s for %s\n", p.Parent, p.Child, p.OnBehalfOf)
+			}
+		}
+		for _, note := range it.Notes {
+			fmt.Fprintf(&agents, "  note: %s\n", note)
+		}
+	}
+	keys := make([]string, 0, len(n))
+	for k := range n {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	var b strings.Builder
+	for _, k := range keys {
+		fmt.Fprintf(&b, "  %s: %d\n", k, n[k])
+	}
+	return b.String() + agents.String()
 }

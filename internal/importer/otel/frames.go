@@ -259,7 +259,7 @@ func (p *protoReader) group() (m message, refused *importer.Refusal, err error) 
 			return m, &importer.Refusal{Reason: MalformedProto, Detail: fmt.Sprintf("byte %d: no field of a TracesData message begins here; the rest of the input was not read. If the messages have their length before them, see that none was cut off", p.pos)}, nil
 		}
 		whole := uint64(k+l) + n
-		if len(m.bytes) > 0 && uint64(len(m.bytes))+whole > groupSize {
+		if len(m.bytes) > 0 && uint64(len(m.bytes))+whole > uint64(min(groupSize, p.in.max)) {
 			return m, nil, nil
 		}
 		if refused, err := p.large(whole, p.pos); refused != nil || err != nil {

@@ -50,10 +50,10 @@ func (u *unit) document1(n rawjson.Node, at string) {
 	case spans.Kind() == '[' && n.Get("processes").Given():
 		u.jaegerTrace(n, strings.TrimSuffix(at, "."))
 	case spans.Kind() == '[':
-		u.each(spans, at+"spans", func(x rawjson.Node, place string) { u.loneSpan(x, place) })
+		u.each(spans, at+"spans", u.loneSpan)
 	case get(n, "scopeSpans", "scope_spans", "instrumentationLibrarySpans").Given():
 		u.resourceSpans(n, strings.TrimSuffix(at, "."))
-	default:
+	case get(n, "context", "spanContext", "span_context", "traceId", "traceID", "trace_id", "spanId", "spanID", "span_id").Given():
 		u.loneSpan(n, strings.TrimSuffix(at, "."))
 	}
 }
@@ -69,7 +69,7 @@ func (u *unit) each(list rawjson.Node, at string, f func(n rawjson.Node, place s
 // resourceSpans reads an OTLP ResourceSpans, also of the versions before 0.15
 // of the protocol, whose scopes are called instrumentation libraries.
 func (u *unit) resourceSpans(n rawjson.Node, at string) {
-	p := u.process(otlpAttrs(get(n, "resource").Get("attributes")))
+	p := newProcess(otlpAttrs(get(n, "resource").Get("attributes")))
 	for _, name := range []string{"scopeSpans", "scope_spans", "instrumentationLibrarySpans", "instrumentation_library_spans"} {
 		u.each(n.Get(name), at+"."+name, func(ss rawjson.Node, at string) {
 			scope := get(ss, "scope", "instrumentationLibrary", "instrumentation_library")
@@ -110,27 +110,26 @@ func (u *unit) otlpSpan(n rawjson.Node, place string, p *process, scope string) 
 func (u *unit) jaegerTrace(n rawjson.Node, at string) {
 	processes := map[string]*process{}
 	for p := range n.Get("processes").All() {
-		processes[p.Key()] = u.jaegerProcess(p)
+		processes[p.Key()] = jaegerProcess(p)
 	}
 	if at != "" {
 		at += "."
 	}
-	trace := n.Get("traceID")
 	u.each(n.Get("spans"), at+"spans", func(x rawjson.Node, place string) {
 		p := processes[x.Get("processID").Text()]
 		if p == nil {
-			p = u.jaegerProcess(x.Get("process"))
+			p = jaegerProcess(x.Get("process"))
 		}
-		u.jaegerSpan(x, place, p, trace)
+		u.jaegerSpan(x, place, p)
 	})
 }
 
-func (u *unit) jaegerProcess(n rawjson.Node) *process {
+func jaegerProcess(n rawjson.Node) *process {
 	a := jaegerTags(n)
 	if name := n.Get("serviceName").Text(); name != "" && a["service.name"] == "" {
 		a["service.name"] = name
 	}
-	return u.process(a)
+	return newProcess(a)
 }
 
 func jaegerTags(n rawjson.Node) attrs {
@@ -147,7 +146,7 @@ func jaegerTags(n rawjson.Node) attrs {
 	return a
 }
 
-func (u *unit) jaegerSpan(n rawjson.Node, place string, p *process, trace rawjson.Node) {
+func (u *unit) jaegerSpan(n rawjson.Node, place string, p *process) {
 	s := span{place: place, name: n.Get("operationName").Text(), process: p, attrs: jaegerTags(n)}
 	s.kind = kindText(s.attrs["span.kind"])
 	s.scope = scopeName(s.attrs.first("otel.scope.name", "otel.library.name"), s.attrs.first("otel.scope.version", "otel.library.version"))
@@ -178,7 +177,6 @@ func (u *unit) jaegerSpan(n rawjson.Node, place string, p *process, trace rawjso
 		u.link(&s, r.Get("traceID"), r.Get("spanID"))
 	}
 	u.add(s, get(n, "traceID", "traceId"), get(n, "spanID", "spanId"), parent)
-	_ = trace
 }
 
 // loneSpan reads a span that carries its context and resource with it: as the
@@ -186,11 +184,11 @@ func (u *unit) jaegerSpan(n rawjson.Node, place string, p *process, trace rawjso
 // of Jaeger's from Elasticsearch.
 func (u *unit) loneSpan(n rawjson.Node, place string) {
 	if n.Get("operationName").Given() {
-		u.jaegerSpan(n, orUnit(place), u.jaegerProcess(n.Get("process")), rawjson.Node{})
+		u.jaegerSpan(n, orUnit(place), jaegerProcess(n.Get("process")))
 		return
 	}
 	if n.Get("startTimeUnixNano").Given() {
-		u.otlpSpan(n, orUnit(place), u.process(attrs{}), "")
+		u.otlpSpan(n, orUnit(place), newProcess(attrs{}), "")
 		return
 	}
 	ctx := get(n, "context", "spanContext", "span_context")
@@ -201,7 +199,7 @@ func (u *unit) loneSpan(n rawjson.Node, place string) {
 	if !r.Given() {
 		r = n.Get("resource")
 	}
-	s := span{place: orUnit(place), name: n.Get("name").Text(), kind: kindText(n.Get("kind").Text()), process: u.process(mapAttrs(r))}
+	s := span{place: orUnit(place), name: n.Get("name").Text(), kind: kindText(n.Get("kind").Text()), process: newProcess(mapAttrs(r))}
 	s.attrs = mapAttrs(n.Get("attributes"))
 	if k := n.Get("span_kind").Text(); k != "" && s.attrs["openinference.span.kind"] == "" {
 		s.attrs["openinference.span.kind"] = k

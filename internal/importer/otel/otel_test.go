@@ -9,8 +9,11 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/datadriven"
+	"github.com/google/go-cmp/cmp"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/internal/importer/rawjson"
 	"github.com/stemma-lineage/stemma/statement"
 )
 
@@ -54,6 +57,36 @@ func checkItem(t testing.TB, it importer.Item) {
 		if len(ev) != 1 || ev[0].Digest["sha256"] != fmt.Sprintf("%x", sha256.Sum256(it.Evidence)) || ev[0].Size != int64(len(it.Evidence)) {
 			t.Fatalf("%s: the evidence is not that of the Item", it.Place)
 		}
+	}
+}
+
+// sameAgain reads the evidence of an accepted Item again: it must say the same.
+func sameAgain(t testing.TB, it importer.Item) {
+	t.Helper()
+	if it.Refusal != nil {
+		return
+	}
+	var again importer.Item
+	if ev := statement.EvidenceOf(it.Statements[0].Predicate); ev[0].MediaType == MediaTypeProtobuf {
+		again = protoItems(message{bytes: it.Evidence})[0]
+	} else {
+		for v, err := range rawjson.Split(bytes.NewReader(it.Evidence), int64(len(it.Evidence))) {
+			if err != nil || v.Fault != nil {
+				t.Fatalf("%s: the evidence cannot be read again: %v %v", it.Place, err, v.Fault)
+			}
+			again = jsonItems(v)[0]
+		}
+	}
+	if again.Refusal != nil || !bytes.Equal(again.Evidence, it.Evidence) {
+		t.Fatalf("%s: the evidence read again is other evidence (%v)", it.Place, again.Refusal)
+	}
+	again.Place, again.Notes = it.Place, it.Notes
+	for _, x := range []importer.Item{it, again} {
+		p := x.Statements[0].Predicate.(*statement.Activity)
+		p.Evidence[0].Redacted, p.Evidence[0].Notes = nil, nil
+	}
+	if diff := cmp.Diff(it.Statements, again.Statements); diff != "" {
+		t.Fatalf("%s: the evidence read again says something else:\n%s", it.Place, diff)
 	}
 }
 
@@ -158,7 +191,43 @@ func TestMapping(t *testing.T) {
 			if d.HasArg("max") {
 				d.ScanArgs(t, "max", &o.MaxDocument)
 			}
-			return summary(readAll(t, []byte(d.Input), o))
+			items := readAll(t, []byte(d.Input), o)
+			got := summary(items)
+			for _, it := range items {
+				sameAgain(t, it)
+			}
+			return got
 		})
+	})
+}
+
+// FuzzRead holds all that is read to the contract of package importer, and
+// each accepted Item to saying the same when its evidence is read again.
+func FuzzRead(f *testing.F) {
+	for _, s := range []string{
+		`{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"a"}}]},"scopeSpans":[{"spans":[{"traceId":"0af7651916cd43dd8448eb211c80319c","spanId":"b7ad6b7169203331","name":"invoke_agent a","startTimeUnixNano":1790000000123456789,"attributes":[{"key":"gen_ai.agent.id","value":{"stringValue":"x/a"}},{"key":"api_key","value":{"stringValue":"k"}}]}]}]}]}`,
+		`{"data":[{"traceID":"1","spans":[{"traceID":"1","spanID":"1","operationName":"execute_tool x","startTime":5,"duration":1,"tags":[{"key":"a@b","value":1}],"processID":"p"}],"processes":{"p":{"serviceName":"s"}}}]}`,
+		`{"name":"chat","context":{"trace_id":"0x1","span_id":2},"start_time":"2026-01-01T00:00:00","attributes":{"gen_ai":{"operation":{"name":"chat"}},"llm.input_messages.0.message.role":"system","llm.input_messages.0.message.content":"x"}}`,
+		`{"batches":[{"instrumentationLibrarySpans":[{"spans":[{"traceId":"CvdlGRbNQ92ESOshHIAxnA==","spanId":"t61rcWkgMzE=","parentSpanId":"t61rcWkgMzE=","links":[{}],"kind":"SPAN_KIND_SERVER","attributes":[{"key":"mcp.method.name","value":{"stringValue":"tools/call"}},{"key":"k","value":{"kvlistValue":{"values":[{"key":"a","value":{"arrayValue":{"values":[{"boolValue":true}]}}}]}}}]}]}]}]}`,
+		`{"trace":{"spans":[{"traceId":1,"spanId":1}],"resourceSpans":3}}`,
+	} {
+		f.Add([]byte(s), uint16(0))
+		f.Add([]byte(s), uint16(100))
+	}
+	m := marshal(f, &tracepb.TracesData{ResourceSpans: []*tracepb.ResourceSpans{protoSpans("a", 2)}})
+	for _, frame := range []framing{bare, bigEndian, varint} {
+		f.Add(framed(frame, m, m), uint16(0))
+		f.Add(framed(frame, m, m), uint16(100))
+	}
+	f.Fuzz(func(t *testing.T, data []byte, max uint16) {
+		items := readAll(t, data, Options{MaxDocument: int64(max)})
+		again := readAll(t, data, Options{MaxDocument: int64(max)})
+		if diff := cmp.Diff(items, again); diff != "" {
+			t.Fatalf("read twice, it says two things:\n%s", diff)
+		}
+		for _, it := range items {
+			sameAgain(t, it)
+		}
+		Importer{}.Recognise(importer.NewHead("f", int64(len(data)), data))
 	})
 }

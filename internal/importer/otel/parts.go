@@ -48,6 +48,7 @@ type descent struct {
 	first, n int          // number of the first span of the part, spans in it
 	from     int64        // where the part begins
 	total    int
+	around   frame // of the last span
 }
 
 func newDescent(r io.Reader, in *reader) *descent {
@@ -83,6 +84,9 @@ func (d *descent) run() error {
 	err := d.document()
 	if err == nil || errors.Is(err, errStop) {
 		return err
+	}
+	if stop := d.flush(d.around); stop != nil {
+		return stop
 	}
 	var syntax *jsontext.SyntacticError
 	at := d.skip + d.dec.InputOffset()
@@ -221,6 +225,7 @@ func (d *descent) span(f frame) error {
 	d.part.Write(v)
 	d.n++
 	d.total++
+	d.around = f
 	return nil
 }
 

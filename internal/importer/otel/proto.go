@@ -43,7 +43,7 @@ func protoItems(m message) []importer.Item {
 }
 
 func (u *unit) protoResource(rs *tracepb.ResourceSpans, at string) {
-	p := u.process(protoAttrs(rs.GetResource().GetAttributes()))
+	p := newProcess(protoAttrs(rs.GetResource().GetAttributes()))
 	for i, ss := range append(rs.GetScopeSpans(), u.oldScopes(rs, at)...) {
 		scope := scopeName(ss.GetScope().GetName(), ss.GetScope().GetVersion())
 		for k, s := range ss.GetSpans() {

@@ -125,6 +125,11 @@ func (u *unit) activity(i int) importer.Draft {
 		a.Identities = append(a.Identities, statement.Party{Ref: agent.String(), Role: "agent"})
 	}
 	u.parties(a, s)
+	if id := s.attrs.first("gen_ai.agent.identity.id", "spiffe.id"); id != "" {
+		if r, ok := u.principal(s, id, prov.Workload); ok {
+			a.Identities = append(a.Identities, statement.Party{Ref: r.String(), Role: "acts-as"})
+		}
+	}
 	u.behalf(a, i, agent)
 	subject := statement.NewSubject(id, nil)
 	if has && u.kinds[i] == create {
@@ -238,16 +243,14 @@ func (u *unit) agentOf(i int) (prov.Ref, bool) {
 	if u.kinds[i] == invoke {
 		return prov.Ref{}, false
 	}
-	if p := u.above(i, invoke); p >= 0 {
-		if name, version, _ := u.spans[p].agent(invoke); name != "" {
-			return u.ref(&u.spans[p], prov.Agent, name, version)
-		}
+	if p := u.agentAbove(i); p >= 0 {
+		name, version, _ := u.spans[p].agent(invoke)
+		return u.ref(&u.spans[p], prov.Agent, name, version)
 	}
 	return prov.Ref{}, false
 }
 
-// parties names the workload and service account of the process, and as whom
-// the agent acts.
+// parties names the workload and service account of the process.
 func (u *unit) parties(a *statement.Activity, s *span) {
 	add := func(r prov.Ref, ok bool, role string) {
 		if ok {
@@ -265,10 +268,6 @@ func (u *unit) parties(a *statement.Activity, s *span) {
 		}
 		r, ok := u.ref(s, prov.ServiceAccount, sa, "")
 		add(r, ok, "service-account")
-	}
-	if id := s.attrs.first("gen_ai.agent.identity.id", "spiffe.id"); id != "" {
-		r, ok := u.principal(s, id, prov.Workload)
-		add(r, ok, "acts-as")
 	}
 }
 
@@ -324,8 +323,8 @@ func (u *unit) behalf(a *statement.Activity, i int, agent prov.Ref) {
 // caller gives the agent that invoked that of span i.
 func (u *unit) caller(i int) (prov.Ref, bool) {
 	s := &u.spans[i]
-	p := u.above(i, invoke)
-	if name := s.attrs["gen_ai.caller.name"]; name != "" {
+	p := u.agentAbove(i)
+	if name := s.attrs.first("gen_ai.caller.name", "gen_ai.caller.agent.name"); name != "" {
 		if t := s.attrs["gen_ai.caller.type"]; t != "" && t != "agent" {
 			return prov.Ref{}, false
 		}
@@ -349,7 +348,6 @@ var parameterNames = []struct {
 	names []string
 }{
 	{"provider", []string{"gen_ai.provider.name", "gen_ai.system", "llm.provider", "llm.system", "ai.model.provider"}},
-	{"conversation", nil},
 	{"task", []string{"gen_ai.task.id", "a2a.task.id"}},
 	{"responseId", []string{"gen_ai.response.id", "ai.response.id"}},
 	{"toolCallId", []string{"gen_ai.tool.call.id", "ai.toolCall.id", "tool_call.id"}},
@@ -376,6 +374,9 @@ func (s *span) parameters(word string) map[string]string {
 		put(m, p.key, s.attrs.first(p.names...))
 	}
 	put(m, "conversation", s.conversation())
+	if f := m["finishReason"]; f != "" {
+		m["finishReason"] = strings.Trim(f, `["]`) // an array that was written as text
+	}
 	if m["errorType"] == "" {
 		put(m, "errorType", s.thrown)
 	}

@@ -28,14 +28,13 @@ const (
 // unit is one document of spans: what statements are made from. What it says
 // depends on nothing outside of it.
 type unit struct {
-	spans     []span
-	processes map[string]*process
-	index     map[link]int // of spans by trace and id, the first of them
-	seen      int          // spans, those without ids counted
-	notes     []string
-	unsaid    int
-	refused   []importer.Refusal // single spans
-	skipped   int                // refusals that are not written out
+	spans   []span
+	index   map[link]int // of spans by trace and id, the first of them
+	seen    int          // spans, those without ids counted
+	notes   []string
+	unsaid  int
+	refused []importer.Refusal // single spans
+	skipped int                // refusals that are not written out
 
 	kinds []string // of spans, in their order; empty: not recorded
 	words []string
@@ -56,18 +55,8 @@ func (u *unit) note(format string, args ...any) {
 	u.notes = append(u.notes, text)
 }
 
-// process gives the one process with these attributes.
-func (u *unit) process(a attrs) *process {
-	key := a["service.namespace"] + "\x00" + a["service.name"] + "\x00" + a["service.instance.id"] + "\x00" + a["k8s.pod.name"] + "\x00" + a["k8s.pod.uid"]
-	if p := u.processes[key]; p != nil && len(p.attrs) == len(a) {
-		return p
-	}
-	p := &process{attrs: a, key: key}
-	if u.processes == nil {
-		u.processes = map[string]*process{}
-	}
-	u.processes[key] = p
-	return p
+func newProcess(a attrs) *process {
+	return &process{attrs: a, key: a["service.namespace"] + "\x00" + a["service.name"] + "\x00" + a["service.instance.id"] + "\x00" + a["k8s.pod.name"]}
 }
 
 // take adds a span whose ids were read, or refuses it.
@@ -163,6 +152,20 @@ func (u *unit) climb(i int) {
 	for _, p := range path {
 		u.up[p] = found
 	}
+}
+
+// agentAbove gives the nearest invocation of a named agent around span i; -1:
+// none. Workflows are passed over.
+func (u *unit) agentAbove(i int) int {
+	for range 1000 {
+		if i = u.above(i, invoke); i < 0 {
+			return -1
+		}
+		if name, _, _ := u.spans[i].agent(invoke); name != "" {
+			return i
+		}
+	}
+	return -1
 }
 
 // above gives the nearest recorded ancestor of that kind; -1: none. Steps are
