@@ -241,7 +241,11 @@ const maxChain = 32
 func (u *unit) chain(i int, parent, child prov.Ref) []string {
 	out := []string{child.String(), parent.String()}
 	last := parent
-	for p := u.agentAbove(i); p >= 0 && len(out) < maxChain; p = u.agentAbove(p) {
+	p := i
+	for range 4 * maxChain { // parents may form a circle
+		if p = u.agentAbove(p); p < 0 || len(out) >= maxChain {
+			break
+		}
 		if r, ok := u.agentOf(p); ok && r.Series() != last.Series() && r.Series() != child.Series() {
 			out, last = append(out, r.String()), r
 		} else if !ok || r.Series() == child.Series() {

@@ -296,15 +296,10 @@ func (u *unit) principal(s *span, id string, kind prov.Kind) (prov.Ref, bool) {
 
 // userOf gives who span i works for, as it or a recorded span above it says.
 func (u *unit) userOf(i int) (prov.Ref, bool) {
-	for range 1000 {
-		if id := u.spans[i].user(); id != "" {
-			return u.principal(&u.spans[i], id, prov.Person)
-		}
-		if i = u.up[i].span; i < 0 {
-			break
-		}
+	if i = u.users[i]; i < 0 {
+		return prov.Ref{}, false
 	}
-	return prov.Ref{}, false
+	return u.principal(&u.spans[i], u.spans[i].user(), prov.Person)
 }
 
 // behalf names the user and the agent that called this one.

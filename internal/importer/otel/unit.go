@@ -36,9 +36,11 @@ type unit struct {
 	refused []importer.Refusal // single spans
 	skipped int                // refusals that are not written out
 
-	kinds []string // of spans, in their order; empty: not recorded
-	words []string
-	up    []ancestor
+	kinds  []string // of spans, in their order; empty: not recorded
+	words  []string
+	up     []ancestor
+	users  []int // of spans: the nearest that names a user, itself counted; -1: none
+	agents []int // of spans: the nearest that invokes a named agent, itself counted; -1: none
 }
 
 func (u *unit) note(format string, args ...any) {
@@ -115,6 +117,14 @@ func (u *unit) order() {
 	for i := range u.spans {
 		u.climb(i)
 	}
+	u.users = u.inherited(func(i int) bool { return u.spans[i].user() != "" })
+	u.agents = u.inherited(func(i int) bool {
+		if u.kinds[i] != invoke {
+			return false
+		}
+		name, _, _ := u.spans[i].agent(invoke)
+		return name != ""
+	})
 }
 
 // climb finds the ancestor of span i. What it passes is found with it, so that
@@ -157,24 +167,40 @@ func (u *unit) climb(i int) {
 // agentAbove gives the nearest invocation of a named agent around span i; -1:
 // none. Workflows are passed over.
 func (u *unit) agentAbove(i int) int {
-	for range 1000 {
-		if i = u.above(i, invoke); i < 0 {
-			return -1
-		}
-		if name, _, _ := u.spans[i].agent(invoke); name != "" {
-			return i
-		}
+	if i = u.up[i].span; i < 0 {
+		return -1
 	}
-	return -1
+	return u.agents[i]
 }
 
-// above gives the nearest recorded ancestor of that kind; -1: none. Steps are
-// bounded, for parents may form a circle.
-func (u *unit) above(i int, kind string) int {
-	for range 1000 {
-		if i = u.up[i].span; i < 0 || u.kinds[i] == kind {
-			return i
+// inherited gives, for each recorded span, the nearest of itself and the spans
+// above it that is one, and -1 where there is none. Each is looked at once,
+// however long the chains are.
+func (u *unit) inherited(is func(i int) bool) []int {
+	const unknown, open = -2, -3
+	out := make([]int, len(u.spans))
+	for i := range out {
+		out[i] = unknown
+	}
+	var path []int
+	for i := range out {
+		path = path[:0]
+		found := -1
+		for at := i; at >= 0 && out[at] != open; at = u.up[at].span {
+			if out[at] != unknown {
+				found = out[at]
+				break
+			}
+			if u.kinds[at] != "" && is(at) {
+				found, out[at] = at, at
+				break
+			}
+			out[at] = open
+			path = append(path, at)
+		}
+		for _, p := range path {
+			out[p] = found
 		}
 	}
-	return -1
+	return out
 }
