@@ -119,6 +119,9 @@ func (u *unit) jaegerTrace(n rawjson.Node, at string) {
 		p := processes[x.Get("processID").Text()]
 		if p == nil {
 			p = jaegerProcess(x.Get("process"))
+			if id := x.Get("processID").Text(); id != "" && len(p.attrs) == 0 {
+				u.note("process %q is not described before its spans; which service they belong to is unknown here", rawjson.Clip(id, 60))
+			}
 		}
 		u.jaegerSpan(x, place, p)
 	})
