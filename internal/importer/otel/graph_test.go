@@ -31,7 +31,7 @@ func ties(t *testing.T, items []importer.Item) []string {
 				t.Fatal(err)
 			}
 			p := statement.Parsed{Digest: sha256.Sum256(payload), Statement: s}
-			if err := g.FoldParsed(g.Size(), time.Unix(1800000000, 0), p); err != nil {
+			if err := g.FoldParsed(g.Size(), time.Unix(1800000000, 0), "importer", p); err != nil {
 				t.Fatal(err)
 			}
 		}
