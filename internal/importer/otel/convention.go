@@ -56,7 +56,7 @@ func (s *span) classify() (kind, word string) {
 	switch m := a["mcp.method.name"]; m {
 	case "tools/call":
 		return callTool, m
-	case "resources/read":
+	case "resources/read", "prompts/get":
 		return retrieve, m
 	}
 	for _, k := range kindAttributes {
@@ -101,7 +101,7 @@ func (s *span) classify() (kind, word string) {
 // unquoted takes the quotes off that MLflow writes around attributes.
 func unquoted(s string) string { return strings.Trim(s, `"`) }
 
-var modelAttributes = []string{"gen_ai.request.model", "gen_ai.response.model", "llm.model_name", "embedding.model_name", "ai.model.id", "llm.request.model", "model_name"}
+var modelAttributes = []string{"gen_ai.request.model", "gen_ai.response.model", "llm.model_name", "embedding.model_name", "ai.model.id", "llm.request.model"}
 
 // The requested and the answering model differ where an alias was resolved.
 func (s *span) models() (requested, answered string) {

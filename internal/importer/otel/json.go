@@ -95,9 +95,7 @@ func (u *unit) otlpSpan(n rawjson.Node, place string, p *process, scope string) 
 	s.start = u.time(get(n, "startTimeUnixNano", "start_time_unix_nano", "startTimeUnixNanos"), 1, place+".startTimeUnixNano")
 	s.end = u.time(get(n, "endTimeUnixNano", "end_time_unix_nano", "endTimeUnixNanos"), 1, place+".endTimeUnixNano")
 	for e := range n.Get("events").All() {
-		if t := otlpAttrs(e.Get("attributes"))["exception.type"]; t != "" {
-			s.thrown = t
-		}
+		s.event(e.Get("name").Text(), otlpAttrs(e.Get("attributes")))
 	}
 	for l := range n.Get("links").All() {
 		u.link(&s, get(l, "traceId", "trace_id"), get(l, "spanId", "span_id"))
@@ -164,11 +162,11 @@ func (u *unit) jaegerSpan(n rawjson.Node, place string, p *process) {
 		}
 	}
 	for l := range n.Get("logs").All() {
+		a := attrs{}
 		for f := range l.Get("fields").All() {
-			if k := f.Get("key").Text(); k == "exception.type" || k == "error.kind" {
-				s.thrown = f.Get("value").Text()
-			}
+			flatten(a, f.Get("key").Text(), f.Get("value"), 0)
 		}
+		s.event(a["event"], a)
 	}
 	parent := n.Get("parentSpanID")
 	for r := range n.Get("references").All() {
@@ -207,15 +205,16 @@ func (u *unit) loneSpan(n rawjson.Node, place string) {
 	if k := n.Get("span_kind").Text(); k != "" && s.attrs["openinference.span.kind"] == "" {
 		s.attrs["openinference.span.kind"] = k
 	}
+	if k := n.Get("span_type").Text(); k != "" && s.attrs["mlflow.spanType"] == "" { // MLflow before version 3
+		s.attrs["mlflow.spanType"] = k
+	}
 	scope := get(n, "scope", "instrumentation_scope", "instrumentationScope", "instrumentation_info")
 	s.scope = scopeName(scope.Get("name").Text(), scope.Get("version").Text())
 	s.failed = errorCode(get(n.Get("status"), "status_code", "code").Text()) || errorCode(n.Get("status_code").Text())
 	s.start = u.time(get(n, "start_time", "startTime", "start_time_unix_nano"), 1, s.place+".start_time")
 	s.end = u.time(get(n, "end_time", "endTime", "end_time_unix_nano"), 1, s.place+".end_time")
 	for e := range n.Get("events").All() {
-		if t := mapAttrs(e.Get("attributes"))["exception.type"]; t != "" {
-			s.thrown = t
-		}
+		s.event(e.Get("name").Text(), mapAttrs(e.Get("attributes")))
 	}
 	for l := range n.Get("links").All() {
 		c := l

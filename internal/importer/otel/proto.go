@@ -82,9 +82,7 @@ func (u *unit) protoSpan(x *tracepb.Span, place string, p *process, scope string
 	s.start = u.protoTime(x.GetStartTimeUnixNano(), place+".start_time_unix_nano")
 	s.end = u.protoTime(x.GetEndTimeUnixNano(), place+".end_time_unix_nano")
 	for _, e := range x.GetEvents() {
-		if t := protoAttrs(e.GetAttributes())["exception.type"]; t != "" {
-			s.thrown = t
-		}
+		s.event(e.GetName(), protoAttrs(e.GetAttributes()))
 	}
 	for _, l := range x.GetLinks() {
 		t, ok1 := idBytes(l.GetTraceId(), 16)

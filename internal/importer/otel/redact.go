@@ -38,17 +38,11 @@ func redact(doc *rawjson.Doc) (*rawjson.Doc, []string) {
 		r.out = append(r.out, r.raw[r.from:]...)
 		doc = rawjson.Parse(r.out)
 	}
-	kept, paths := rawjson.Redact(doc, secretMember)
+	kept, paths := rawjson.Redact(doc, func([]byte) ([]string, bool) { return nil, false })
 	if len(paths) > 0 {
 		doc = rawjson.Parse(kept)
 	}
 	return doc, append(r.paths, paths...)
-}
-
-// secretMember names members that hold secrets in any shape.
-func secretMember(key []byte) (keep []string, secret bool) {
-	k := string(key)
-	return nil, strings.HasPrefix(k, "http.request.header.") && secretAttribute(k)
 }
 
 const maxRedacted = 500
@@ -60,7 +54,8 @@ type redactor struct {
 	paths []string
 }
 
-// walk looks for attributes written as a name with a value beside it.
+// walk looks for attributes, written as a name with a value beside it or as a
+// member of a map.
 func (r *redactor) walk(n rawjson.Node, path string, depth int) {
 	if depth > rawjson.MaxDepth {
 		return
@@ -76,8 +71,11 @@ func (r *redactor) walk(n rawjson.Node, path string, depth int) {
 	default:
 		return
 	}
+	object := n.Kind() == '{'
 	for m := range n.All() {
-		if c := m.Kind(); c == '{' || c == '[' {
+		if object && secretAttribute(m.Key()) {
+			r.texts(m, path+m.Key(), 0)
+		} else if c := m.Kind(); c == '{' || c == '[' {
 			r.walk(m, path, depth+1)
 		}
 	}

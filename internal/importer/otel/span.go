@@ -52,6 +52,23 @@ func (a attrs) first(names ...string) string {
 	return ""
 }
 
+// event takes from an event of the span what is understood: the type of an
+// exception, and messages, which the GenAI conventions had in events before
+// (and may have in them again) instead of in attributes.
+func (s *span) event(name string, a attrs) {
+	if t := a.first("exception.type", "error.kind"); t != "" {
+		s.thrown = t
+	}
+	for _, k := range []string{"gen_ai.prompt", "gen_ai.input.messages", "gen_ai.system_instructions"} {
+		if a[k] != "" && s.attrs[k] == "" {
+			s.attrs[k] = a[k]
+		}
+	}
+	if text := a.first("content", "gen_ai.event.content"); name == "gen_ai.system.message" && text != "" && s.attrs["gen_ai.system_instructions"] == "" {
+		s.attrs["gen_ai.system_instructions"] = text
+	}
+}
+
 // maxNesting is how deeply attribute values are flattened; what lies deeper is
 // in the evidence only.
 const maxNesting = 8
