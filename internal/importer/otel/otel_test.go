@@ -42,6 +42,7 @@ func checkItem(t testing.TB, it importer.Item) {
 	if len(it.Statements) == 0 || len(it.Evidence) == 0 {
 		t.Fatalf("%s: accepted without statements or evidence", it.Place)
 	}
+	sum := fmt.Sprintf("%x", sha256.Sum256(it.Evidence))
 	for _, d := range it.Statements {
 		payload, err := statement.Format(d.Subjects, d.Predicate)
 		if err != nil {
@@ -54,7 +55,7 @@ func checkItem(t testing.TB, it importer.Item) {
 			t.Fatalf("%s: %v\n%.2000s", it.Place, err, payload)
 		}
 		ev := statement.EvidenceOf(d.Predicate)
-		if len(ev) != 1 || ev[0].Digest["sha256"] != fmt.Sprintf("%x", sha256.Sum256(it.Evidence)) || ev[0].Size != int64(len(it.Evidence)) {
+		if len(ev) != 1 || ev[0].Digest["sha256"] != sum || ev[0].Size != int64(len(it.Evidence)) {
 			t.Fatalf("%s: the evidence is not that of the Item", it.Place)
 		}
 	}
