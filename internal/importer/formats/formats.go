@@ -4,12 +4,13 @@ package formats
 
 import (
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/internal/importer/cyclonedx"
 	"github.com/stemma-lineage/stemma/internal/importer/intoto"
 	"github.com/stemma-lineage/stemma/internal/importer/mlflow"
 	"github.com/stemma-lineage/stemma/internal/importer/modelsigning"
 	"github.com/stemma-lineage/stemma/internal/importer/openlineage"
+	"github.com/stemma-lineage/stemma/internal/importer/otel"
 	"github.com/stemma-lineage/stemma/internal/importer/sigstore"
-	"github.com/stemma-lineage/stemma/internal/importer/cyclonedx"
 	"github.com/stemma-lineage/stemma/internal/importer/spdx"
 	"github.com/stemma-lineage/stemma/internal/importer/vex"
 )
@@ -32,5 +33,6 @@ func All(o Options) []importer.Importer {
 		cyclonedx.Importer{},
 		spdx.Importer{},
 		vex.Importer{},
+		otel.Importer{},
 	}
 }
