@@ -5,6 +5,7 @@ package formats
 import (
 	"github.com/stemma-lineage/stemma/internal/importer"
 	"github.com/stemma-lineage/stemma/internal/importer/openlineage"
+	"github.com/stemma-lineage/stemma/internal/importer/provjson"
 )
 
 // Options are what the importers need to know from the person who imports.
@@ -14,5 +15,6 @@ type Options struct{}
 func All(Options) []importer.Importer {
 	return []importer.Importer{
 		openlineage.Importer{},
+		provjson.Importer{},
 	}
 }

@@ -282,9 +282,12 @@ func (t *teller) activity(a *act) {
 		return // an approval, which its decision states
 	}
 	kind, state := t.kindOf(a.name)
+	complete := statement.Declared
+	if x := t.d.thing(a.name); x.attribute(RefAttribute) != "" {
+		complete = x.attribute(attrPrefix + "inputsCompleteness")
+	}
 	head := func() *statement.Activity {
-		p := &statement.Activity{Kind: kind, ID: id.String(), StartedAt: a.start, EndedAt: a.end, State: state,
-			InputsCompleteness: statement.Declared}
+		p := &statement.Activity{Kind: kind, ID: id.String(), StartedAt: a.start, EndedAt: a.end, State: state, InputsCompleteness: complete}
 		if a.end.IsZero() {
 			p.ObservedAt = a.seen
 		}
@@ -300,6 +303,9 @@ func (t *teller) activity(a *act) {
 	p.Credentials, p.Tools = a.cred, a.tools
 	if len(a.plans) > 0 {
 		p.Plan = &a.plans[0]
+	}
+	if t.mentioned[a.name] && a.nothing() && p.Parameters == nil && p.Environment == nil && state == "" && kind == "activity" {
+		return // others say all there is to say
 	}
 	var whole, stated []string
 	for _, e := range a.outputs {
@@ -332,6 +338,12 @@ func (t *teller) activity(a *act) {
 		p.Plan = &a.plans[i]
 		t.tell(importer.Draft{Subjects: []statement.Subject{statement.NewSubject(id, nil)}, Predicate: p})
 	}
+}
+
+// nothing tells whether nothing is known of the activity but its name.
+func (a *act) nothing() bool {
+	return a.start.IsZero() && a.end.IsZero() && a.seen.IsZero() &&
+		len(a.used)+len(a.outputs)+len(a.informed)+len(a.parties)+len(a.behalf)+len(a.plans)+len(a.cred)+len(a.tools) == 0
 }
 
 func nonNil(list []statement.DerivedInput) []statement.DerivedInput {

@@ -257,11 +257,8 @@ func (b *bundle) record(key string, s section, id string, x rawjson.Node, place 
 
 func (b *bundle) thing(key, id string, x rawjson.Node) {
 	t := b.d.thing(b.expand(id))
-	if t.classes == 0 {
-		t.first = key
-	}
 	t.classes |= classOf(key)
-	if len(t.records) == 0 || !t.in(b) {
+	if !t.in(b) {
 		b.members = append(b.members, t)
 	}
 	t.records = append(t.records, record{b, key, x})
@@ -296,6 +293,8 @@ func (d *document) seal() []importer.Draft {
 		case *statement.Deployment:
 			p.Evidence = list
 		case *statement.Approval:
+			p.Evidence = list
+		case *statement.Identity:
 			p.Evidence = list
 		case *statement.Notice:
 			p.Evidence = list

@@ -241,36 +241,33 @@ func (t *teller) extras(r *relation) {
 // entity gives the statements about one entity or agent: what it is, and what
 // it was derived from, by the time at which that is said to hold.
 func (t *teller) entity(e *entity) {
-	if e.class == isActivity {
-		return
+	if e.class == isActivity || t.governing[e.name] != nil {
+		return // its activity or its own statement says it
 	}
 	p := &statement.Entity{State: "described", At: t.made[e.name], SameAs: e.same, PartOf: e.partOf}
 	subject := []statement.Subject{t.about(e.name, e.class)}
 	if e.own || len(e.special) > 0 {
 		t.describe(e, p)
 	}
-	if len(p.Attributes) > 0 || len(p.SameAs)+len(p.PartOf) > 0 || p.State != "described" || p.Description != "" ||
-		len(subject[0].Digest) > 0 && subject[0].Digest[statement.RefDigest] == "" || e.own && !t.mentioned[e.name] {
+	if len(p.Attributes) > 0 || len(p.SameAs)+len(p.PartOf) > 0 || p.State != "described" || p.Origin+p.Licence+p.Sensitivity+p.Description != "" ||
+		e.own && !t.mentioned[e.name] {
 		t.tell(importer.Draft{Subjects: subject, Predicate: p})
 	}
-	for len(e.derived) > 0 {
-		at := e.derived[0].at
-		x := statement.Derivation{To: t.any(e.name), Rule: statement.RuleStated}
-		var later []dated
-		for _, d := range e.derived {
-			if d.at.Equal(at.Time) {
-				x.From = append(x.From, d.from)
-			} else {
-				later = append(later, d)
-			}
+	byTime := map[string][]statement.DerivedInput{}
+	var times []statement.Time
+	for _, d := range e.derived {
+		key := d.at.String()
+		if byTime[key] == nil {
+			times = append(times, d.at)
 		}
-		e.derived = later
+		byTime[key] = append(byTime[key], d.from)
+	}
+	for _, at := range times {
 		var some []statement.DerivedInput
-		for rest := x.From; len(rest) > 0; {
+		for rest := byTime[at.String()]; len(rest) > 0; {
 			some, rest = cut(rest, maxTies)
-			x.From = some
-			q := &statement.Entity{State: "described", At: at, Derived: []statement.Derivation{x}}
-			t.tell(importer.Draft{Subjects: subject, Predicate: q})
+			x := statement.Derivation{To: t.any(e.name), From: some, Rule: statement.RuleStated}
+			t.tell(importer.Draft{Subjects: subject, Predicate: &statement.Entity{State: "described", At: at, Derived: []statement.Derivation{x}}})
 		}
 	}
 }
@@ -292,6 +289,8 @@ func (t *teller) describe(e *entity, p *statement.Entity) {
 		}
 		p.Origin, p.Licence, p.Sensitivity = take("origin"), take("licence"), take("sensitivity")
 		p.Description = take("description")
+		take("type")
+		take("label")
 		if p.State == "owned" { // its owner is told by a relation
 			p.State = "described"
 		}

@@ -70,9 +70,36 @@ func (t *teller) influence(r *relation) {
 		t.govern(to).add(typ, from, how)
 	case t.kind(from) == prov.Deployment:
 		t.govern(from).add(typ, to, how)
+	case t.classOf(from) == isAgent && t.holds(r, typ, from, to):
 	default:
 		t.d.note("wasInfluencedBy with stemma:relation %s is kept in the evidence only", typ)
 	}
+}
+
+// holds reads what an identity holds: a credential, a secret, a membership, a
+// role that it can assume.
+func (t *teller) holds(r *relation, typ, from, to string) bool {
+	it := statement.IdentityItem{Ref: t.d.agent(from)}
+	at, until := t.written(r, "stemma:validFrom"), t.written(r, "stemma:validTo")
+	other := t.d.ref(to, t.classOf(to)).String()
+	switch typ {
+	case prov.AuthenticatesWith.String():
+		it.Credentials = []statement.CredentialItem{{Ref: other, IssuedAt: at, ExpiresAt: until}}
+	case prov.ReadsSecret.String():
+		it.Secrets = []string{other}
+	case prov.MemberOf.String():
+		it.MemberOf = []string{other}
+	case prov.CanAssume.String():
+		it.CanAssume = []string{other}
+	default:
+		return false
+	}
+	if !until.IsZero() && until.Before(at.Time) {
+		return false
+	}
+	t.tell(importer.Draft{Subjects: []statement.Subject{statement.NewSubject(t.d.ref(from, isAgent), nil)},
+		Predicate: &statement.Identity{Mode: "event", Source: "prov-json", At: at, Items: []statement.IdentityItem{it}}})
+	return true
 }
 
 func (t *teller) kind(name string) prov.Kind {

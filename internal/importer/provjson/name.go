@@ -33,7 +33,6 @@ func classOf(section string) class {
 // thing is what one identifier names, in the whole document.
 type thing struct {
 	name    string // with its prefix expanded
-	first   string // the section that named it first
 	classes class
 	records []record
 	refs    map[class]prov.Ref
@@ -47,13 +46,9 @@ type record struct {
 	node    rawjson.Node
 }
 
+// in tells whether the thing has a record in the bundle that is being read.
 func (t *thing) in(b *bundle) bool {
-	for _, r := range t.records {
-		if r.bundle == b {
-			return true
-		}
-	}
-	return false
+	return len(t.records) > 0 && t.records[len(t.records)-1].bundle == b
 }
 
 func (d *document) thing(name string) *thing {
