@@ -4,6 +4,7 @@ package formats
 
 import (
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/internal/importer/git"
 	"github.com/stemma-lineage/stemma/internal/importer/openlineage"
 	"github.com/stemma-lineage/stemma/internal/importer/provjson"
 )
@@ -14,6 +15,7 @@ type Options struct{}
 // All gives every importer.
 func All(Options) []importer.Importer {
 	return []importer.Importer{
+		git.Importer{},
 		openlineage.Importer{},
 		provjson.Importer{},
 	}

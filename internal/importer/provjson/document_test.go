@@ -127,7 +127,7 @@ func TestRecognise(t *testing.T) {
 // TestMany: a large document makes statements that each fit, in time that
 // grows with its size, and loses nothing.
 func TestMany(t *testing.T) {
-	const n = 20000
+	const n = 6000
 	var b strings.Builder
 	b.WriteString(`{"prefix":{"ex":"http://e/"},"entity":{"ex:all":[`)
 	for i := range n {
