@@ -22,7 +22,7 @@ var layers = [][]string{
 	{"prov", "internal/durable"},
 	{"statement"},
 	{"internal/evlog", "internal/gen", "internal/graph", "internal/keys", "internal/importer", "internal/importer/rawjson", "internal/capture/trace"},
-	{"internal/query", "internal/importer/git", "internal/importer/openlineage", "internal/importer/provjson"},
+	{"internal/query", "internal/importer/git", "internal/importer/githuboidc", "internal/importer/openlineage", "internal/importer/provjson"},
 	{"internal/report", "internal/importer/formats"},
 	{"bundle"},
 	{"internal/app"},

@@ -5,6 +5,7 @@ package formats
 import (
 	"github.com/stemma-lineage/stemma/internal/importer"
 	"github.com/stemma-lineage/stemma/internal/importer/git"
+	"github.com/stemma-lineage/stemma/internal/importer/githuboidc"
 	"github.com/stemma-lineage/stemma/internal/importer/openlineage"
 	"github.com/stemma-lineage/stemma/internal/importer/provjson"
 )
@@ -16,6 +17,7 @@ type Options struct{}
 func All(Options) []importer.Importer {
 	return []importer.Importer{
 		git.Importer{},
+		githuboidc.Importer{},
 		openlineage.Importer{},
 		provjson.Importer{},
 	}
