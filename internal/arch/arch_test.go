@@ -23,9 +23,9 @@ var layers = [][]string{
 	{"statement"},
 	{"internal/evlog", "internal/gen", "internal/graph", "internal/keys", "internal/importer", "internal/importer/rawjson", "internal/capture/trace"},
 	{"internal/query", "internal/importer/git", "internal/importer/githuboidc", "internal/importer/openlineage", "internal/importer/provjson"},
-	{"internal/report", "internal/importer/formats"},
+	{"internal/report", "internal/importer/formats", "internal/policy"},
 	{"bundle"},
-	{"internal/app"},
+	{"internal/app", "internal/intake"},
 	{"internal/story"},
 	{"cmd/stemma"},
 	{"internal/bench", "internal/arch"},
@@ -33,7 +33,7 @@ var layers = [][]string{
 
 // pure packages are functions of their input: no files, network, clock,
 // randomness, diagnostics or goroutines.
-var pure = []string{"prov", "statement", "internal/graph", "internal/query", "internal/report", "bundle"}
+var pure = []string{"prov", "statement", "internal/graph", "internal/query", "internal/report", "internal/policy", "bundle"}
 
 var impure = []string{"os", "os/exec", "net", "net/http", "math/rand", "math/rand/v2", "crypto/rand", "log", "log/slog", "syscall", "path/filepath"}
 

@@ -18,11 +18,14 @@ func (f *folder) approval(p *statement.Approval) {
 	}
 	id := g.intern(r, f.k)
 	g.mentionOf(id, f.k)
-	f.attr(id, "decision", p.Decision, at)
-	f.attr(id, "review", p.Review, at)
-	f.attr(id, "comment", p.Comment, at)
-	f.attr(id, "decidedAt", at.String(), at)
-	f.attr(id, "validUntil", p.ValidUntil.String(), at)
+	for _, a := range []struct{ key, val string }{{"decision", p.Decision}, {"review", p.Review}, {"comment", p.Comment},
+		{"decidedAt", at.String()}, {"validUntil", p.ValidUntil.String()}, {"role", p.Role}, {"recordedBy", f.by}, {"log", p.Log},
+		{"assurance", p.Assurance}, {"revokes", p.Revokes}, {"text", f.shown(p)}} {
+		f.attr(id, a.key, a.val, at)
+	}
+	if d := p.Policy.Content(); !d.IsZero() {
+		f.attr(id, "policy", d.String(), at)
+	}
 	for _, e := range p.Environments {
 		f.attr(id, "environment."+e, "yes", at)
 	}
@@ -31,11 +34,30 @@ func (f *folder) approval(p *statement.Approval) {
 	}
 	f.rel(id, f.named(p.Approver), prov.AssociatedWith, ruleStated, at, p.Role)
 	f.evidence(id, p.Evidence, at)
-	typ := map[string]prov.RelationType{"approve": prov.ApprovedBy, "reject": prov.RejectedBy, "revoke": prov.RevokedBy}[p.Decision]
+	if p.Credential != "" {
+		f.rel(id, f.named(p.Credential), prov.AuthenticatesWith, ruleStated, at, "")
+	}
+	if p.Supersedes != "" {
+		f.rel(id, f.named(p.Supersedes), prov.Supersedes, ruleStated, at, "")
+	}
+	typ := map[string]prov.RelationType{statement.Approve: prov.ApprovedBy, statement.Reject: prov.RejectedBy,
+		statement.Revoke: prov.RevokedBy, statement.Request: prov.RequestedBy}[p.Decision]
 	from := p.ValidFrom.Instant(at)
 	for _, s := range f.about() {
 		f.relUntil(s, id, typ, ruleStated, from, p.ValidUntil.Instant(prov.Forever), p.Review)
 	}
+}
+
+// shown tells whether the text that an approver was shown is that of the
+// statement: "same", "differs", or "" when the statement has none.
+func (f *folder) shown(p *statement.Approval) string {
+	switch p.Text {
+	case "":
+		return ""
+	case statement.ApprovalText(f.subjects, p):
+		return "same"
+	}
+	return "differs"
 }
 
 func (f *folder) named(s string) ID {
@@ -146,6 +168,9 @@ func (f *folder) identity(p *statement.Identity) {
 		for _, x := range it.MemberOf {
 			f.rel(id, f.named(x), prov.MemberOf, ruleStated, at, "")
 		}
+		for _, x := range it.Roles {
+			f.relUntil(id, f.named(x.Role), prov.MemberOf, ruleStated, x.From.Instant(at), x.Until.Instant(prov.Forever), "role")
+		}
 		for _, x := range it.CanAssume {
 			f.rel(id, f.named(x), prov.CanAssume, ruleStated, at, "")
 		}
@@ -213,10 +238,41 @@ func (f *folder) notice(p *statement.Notice) {
 	}
 }
 
+// policy folds the text of a policy. A version of it is current from its time
+// on, as a registered version is.
+func (f *folder) policy(p *statement.Policy) {
+	at := f.or(p.At)
+	for i, id := range f.about() {
+		f.attr(id, "text", p.Text, at)
+		f.attr(id, "name", p.Name, at)
+		f.attr(id, "recordedBy", f.by, at)
+		for _, e := range p.Environments {
+			f.attr(id, "environment."+e, "yes", at)
+		}
+		if r := labelRef(must(f.subjects[i].Target())); r.Version != "" {
+			f.g.addWrite(write{version: f.g.intern(r, f.k), at: at}, f.k)
+		}
+	}
+}
+
+// waiver folds an exception: what it says hangs together by its entry.
+func (f *folder) waiver(p *statement.Waiver) {
+	at := f.or(p.At)
+	for _, id := range f.about() {
+		for _, a := range []struct{ key, val string }{{"waiver", p.Rule}, {"waiver.reason", p.Reason},
+			{"waiver.until", p.Until.String()}, {"waiver.by", f.by}, {"waiver.from", at.String()}} {
+			f.attr(id, a.key, a.val, at)
+		}
+		for _, s := range p.Scope {
+			f.attr(id, "waiver.scope."+s, "yes", at)
+		}
+	}
+}
+
 // document keeps a statement that has a place in the log but no relations of
 // its own in the graph yet: what is known of it is that it is about its
 // subjects.
-func (f *folder) document(typ string, _ statement.Predicate) {
+func (f *folder) document(typ string) {
 	for _, s := range f.subjects {
 		if t, err := s.Target(); err == nil {
 			id, _ := f.place(t)

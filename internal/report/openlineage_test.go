@@ -39,7 +39,7 @@ func (f *folding) add(at time.Time, subjects []statement.Subject, p statement.Pr
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	if err := f.g.FoldParsed(f.n, at, statement.Parsed{Digest: sha256.Sum256(payload), Statement: s}); err != nil {
+	if err := f.g.FoldParsed(f.n, at, "sa:acme/recorder", statement.Parsed{Digest: sha256.Sum256(payload), Statement: s}); err != nil {
 		f.t.Fatal(err)
 	}
 	f.n++

@@ -279,7 +279,7 @@ func (t *teller) tell(x importer.Draft) {
 func (t *teller) activity(a *act) {
 	id := t.d.ref(a.name, isActivity)
 	if id.Kind != prov.Activity {
-		return // an approval, which its decision states
+		return // a decision, which is not imported
 	}
 	kind, state := t.kindOf(a.name)
 	complete := statement.Declared

@@ -292,8 +292,6 @@ func (d *document) seal() []importer.Draft {
 			p.Evidence = list
 		case *statement.Deployment:
 			p.Evidence = list
-		case *statement.Approval:
-			p.Evidence = list
 		case *statement.Identity:
 			p.Evidence = list
 		case *statement.Notice:

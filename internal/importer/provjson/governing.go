@@ -1,17 +1,17 @@
 package provjson
 
 import (
-	"strings"
-
 	"github.com/stemma-lineage/stemma/internal/importer"
 	"github.com/stemma-lineage/stemma/prov"
 	"github.com/stemma-lineage/stemma/statement"
 )
 
 // Documents that Stemma wrote carry deployments, decisions and notices as
-// wasInfluencedBy with stemma:relation. They are read back here.
+// wasInfluencedBy with stemma:relation. Deployments and notices are read back
+// here. Decisions are not: a decision is whoever's signs it, and whoever
+// imports a document would sign all that it holds.
 
-// governing is a deployment, decision or notice with what it is tied to.
+// governing is a deployment or notice with what it is tied to.
 type governing struct {
 	name string
 	ties []tie
@@ -66,7 +66,9 @@ func (t *teller) influence(r *relation) {
 		t.act(from).tools = append(t.act(from).tools, t.d.resource(to))
 	case t.classOf(from) == isActivity && typ == prov.ActedOnBehalfOf.String():
 		t.party(t.act(from), &t.act(from).behalf, to, how)
-	case typ == prov.ApprovedBy.String(), typ == prov.RejectedBy.String(), typ == prov.RevokedBy.String(), typ == prov.SubjectOf.String():
+	case typ == prov.ApprovedBy.String(), typ == prov.RejectedBy.String(), typ == prov.RevokedBy.String():
+		t.d.note("decisions are kept in the evidence only: one counts where its approver signed it, in the log for which it was made")
+	case typ == prov.SubjectOf.String():
 		t.govern(to).add(typ, from, how)
 	case t.kind(from) == prov.Deployment:
 		t.govern(from).add(typ, to, how)
@@ -106,7 +108,7 @@ func (t *teller) kind(name string) prov.Kind {
 	return t.d.ref(name, t.classOf(name)).Kind
 }
 
-// rule gives the statements of deployments, decisions and notices.
+// rule gives the statements of deployments and notices.
 func (t *teller) rule() {
 	for _, g := range t.rulings {
 		x := t.d.thing(g.name)
@@ -115,7 +117,7 @@ func (t *teller) rule() {
 		var subjects []statement.Subject
 		for _, y := range g.ties {
 			switch y.typ {
-			case "ApprovedBy", "RejectedBy", "RevokedBy", "SubjectOf":
+			case "SubjectOf":
 				subjects = append(subjects, t.about(y.other, t.classOf(y.other)))
 			case "Deployed":
 				subjects = append(subjects, t.d.subject(y.other))
@@ -124,8 +126,6 @@ func (t *teller) rule() {
 		switch t.kind(g.name) {
 		case prov.Deployment:
 			p = t.deployment(g, attr)
-		case prov.Approval:
-			p = t.approval(g, attr)
 		case prov.Notice:
 			p = &statement.Notice{Kind: attr("notice"), ID: t.d.ref(g.name, isEntity).String(), Severity: attr("severity"), Source: attr("source"),
 				Description: attr("description"), At: t.own(x, "at"), Since: t.own(x, "since"), Until: t.own(x, "until")}
@@ -188,28 +188,6 @@ func (t *teller) deployment(g *governing, attr func(string) string) statement.Pr
 		}
 	}
 	if p.Environment == "" || p.Service == "" {
-		return nil
-	}
-	return p
-}
-
-func (t *teller) approval(g *governing, attr func(string) string) statement.Predicate {
-	x := t.d.thing(g.name)
-	p := &statement.Approval{Decision: attr("decision"), ID: t.d.ref(g.name, isActivity).String(), Review: attr("review"),
-		Comment: attr("comment"), DecidedAt: t.own(x, "decidedAt"), ValidUntil: t.own(x, "validUntil")}
-	if a := t.acts[g.name]; a != nil && len(a.parties) > 0 {
-		p.Approver, p.Role = a.parties[0].Ref, a.parties[0].Role
-	}
-	for _, r := range x.records {
-		for m := range r.node.All() {
-			if e, ok := strings.CutPrefix(attributeName(m.Key()), "environment."); ok {
-				p.Environments = append(p.Environments, e)
-			} else if c, ok := strings.CutPrefix(attributeName(m.Key()), "control."); ok {
-				p.Controls = append(p.Controls, c)
-			}
-		}
-	}
-	if p.Approver == "" {
 		return nil
 	}
 	return p
