@@ -78,8 +78,7 @@ func (t *teller) influence(r *relation) {
 	}
 }
 
-// holds reads what an identity holds: a credential, a secret, a membership, a
-// role that it can assume.
+// holds reads what an identity holds: a credential or a secret.
 func (t *teller) holds(r *relation, typ, from, to string) bool {
 	it := statement.IdentityItem{Ref: t.d.agent(from)}
 	at, until := t.written(r, "stemma:validFrom"), t.written(r, "stemma:validTo")
@@ -89,11 +88,7 @@ func (t *teller) holds(r *relation, typ, from, to string) bool {
 		it.Credentials = []statement.CredentialItem{{Ref: other, IssuedAt: at, ExpiresAt: until}}
 	case prov.ReadsSecret.String():
 		it.Secrets = []string{other}
-	case prov.MemberOf.String():
-		it.MemberOf = []string{other}
-	case prov.CanAssume.String():
-		it.CanAssume = []string{other}
-	default:
+	default: // who holds which role is not for a document of lineage to say
 		return false
 	}
 	if !until.IsZero() && until.Before(at.Time) {
