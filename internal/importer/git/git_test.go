@@ -374,3 +374,51 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// TestRecognise: commits, tags, streams and a HEAD are claimed, and none of the
+// real inputs of other formats.
+func TestRecognise(t *testing.T) {
+	name := strings.Repeat("a", 40)
+	for in, want := range map[string]bool{
+		payload:                              true,
+		"object " + name + "\ntype commit\n": true,
+		"commit " + name + " (HEAD)\ntree " + name + "\n": true,
+		name + " commit 12\ntree " + name + "\n":          true,
+		name + " blob 12\nhello":                          false,
+		"tree of life\nauthor x\n":                        false,
+		"commit " + name + "\nAuthor: x\n":                false,
+		"":                                                false,
+	} {
+		if got := (Importer{}).Recognise(importer.NewHead("x", int64(len(in)), []byte(in))); got != want {
+			t.Errorf("%q: %v, want %v", in, got, want)
+		}
+	}
+	for path, want := range map[string]bool{"r/.git/HEAD": true, "HEAD": true, "r.git/HEAD": true, "r/HEAD": false, "r/.git/ORIG": false} {
+		if got := (Importer{}).Recognise(importer.NewHead(path, 21, []byte("ref: refs/heads/main\n"))); got != want {
+			t.Errorf("%s: %v, want %v", path, got, want)
+		}
+	}
+	dir := os.Getenv("STEMMA_FIXTURES")
+	if dir == "" {
+		dir = filepath.Join("..", "..", "..", "..", "shared", "fixtures")
+	}
+	if _, err := os.Stat(dir); err != nil {
+		if os.Getenv("STEMMA_TEST_REQUIRE") == "all" {
+			t.Fatalf("the fixtures are missing: %v; set STEMMA_FIXTURES", err)
+		}
+		t.Skipf("the fixtures are missing: %v; set STEMMA_FIXTURES", err)
+	}
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err == nil && (Importer{}).Recognise(importer.NewHead(filepath.ToSlash(path), int64(len(data)), data[:min(len(data), importer.HeadSize)])) {
+			t.Errorf("claims %s", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}

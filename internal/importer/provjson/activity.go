@@ -307,6 +307,17 @@ func (t *teller) activity(a *act) {
 	if t.mentioned[a.name] && a.nothing() && p.Parameters == nil && p.Environment == nil && state == "" && kind == "activity" {
 		return // others say all there is to say
 	}
+	t.outputs(a, id, p, head)
+	for i := 1; i < len(a.plans); i++ {
+		p = head()
+		p.Plan = &a.plans[i]
+		t.tell(importer.Draft{Subjects: []statement.Subject{statement.NewSubject(id, nil)}, Predicate: p})
+	}
+}
+
+// outputs tells the first statement p about the activity, with what it used and
+// made, and as many more as that needs.
+func (t *teller) outputs(a *act, id prov.Ref, p *statement.Activity, head func() *statement.Activity) {
 	var whole, stated []string
 	for _, e := range a.outputs {
 		if t.stated[e] {
@@ -332,11 +343,6 @@ func (t *teller) activity(a *act) {
 		}
 		t.tell(importer.Draft{Subjects: subjects, Predicate: p})
 		p = head()
-	}
-	for i := 1; i < len(a.plans); i++ {
-		p = head()
-		p.Plan = &a.plans[i]
-		t.tell(importer.Draft{Subjects: []statement.Subject{statement.NewSubject(id, nil)}, Predicate: p})
 	}
 }
 
