@@ -9,19 +9,9 @@ import (
 	"github.com/stemma-lineage/stemma/statement"
 )
 
-// value is one value of an attribute (submission, section 2.3).
-type value struct {
-	text string
-	typ  string // as written: "xsd:dateTime", "prov:QUALIFIED_NAME"; "" of plain ones
-}
-
-func (v value) qualified() bool {
-	switch v.typ {
-	case "prov:QUALIFIED_NAME", "prov:QualifiedName", "xsd:QName", "xsd:anyURI":
-		return true
-	}
-	return false
-}
+// value is one value of an attribute (submission, section 2.3). Its datatype
+// and language stay in the evidence.
+type value struct{ text string }
 
 // values gives the values of an attribute, which may be one or an array. A
 // value that is none of a text, number, truth value or typed literal has no
@@ -43,21 +33,13 @@ func values(n rawjson.Node) []value {
 }
 
 func valueOf(n rawjson.Node) value {
-	switch n.Kind() {
-	case '{':
-		v := valueOf2(n.Get("$"))
-		v.typ = n.Get("type").Text()
-		return v
+	if n.Kind() == '{' {
+		n = n.Get("$")
 	}
-	return valueOf2(n)
-}
-
-func valueOf2(n rawjson.Node) value {
-	switch n.Kind() {
-	case 't', 'f':
-		return value{text: string(n.Raw())}
+	if k := n.Kind(); k == 't' || k == 'f' {
+		return value{string(n.Raw())}
 	}
-	return value{text: n.Text()}
+	return value{n.Text()}
 }
 
 func first(n rawjson.Node) string {
