@@ -58,22 +58,23 @@ func gateCommand() *cobra.Command {
 			}
 			all = append(all, v)
 		}
-		entry := ""
+		entry, notLogged := "", error(nil)
 		if !g.replay {
-			if entry, err = g.log(c, all); err != nil {
-				return fmt.Errorf("the verdict is %s, but recording it failed: %w", worst(all), err)
-			}
+			entry, notLogged = g.log(c, all)
 		}
 		if err := g.print(c, all, entry); err != nil {
 			return err
 		}
+		if notLogged != nil {
+			notLogged = fmt.Errorf("the verdict is %s, but it could not be recorded: %w", worst(all), notLogged)
+		}
 		switch worst(all) {
 		case policy.Allow:
-			return nil
+			return notLogged // what was not recorded does not pass
 		case policy.Deny:
-			return errDenied
+			return errors.Join(errDenied, notLogged)
 		}
-		return errUndecided
+		return errors.Join(errUndecided, notLogged)
 	}
 	return c
 }
@@ -97,9 +98,10 @@ func beginGate(c *cobra.Command, text string) (g *gate, err error) {
 	if g.w, err = workspace(c); err != nil {
 		return nil, err
 	}
+	w := g.w
 	defer func() {
 		if err != nil {
-			g.w.Close()
+			w.Close()
 		}
 	}()
 	g.q.Context.Log = g.w.Log.Origin()
@@ -291,9 +293,10 @@ func (g *gate) print(c *cobra.Command, all []*policy.Verdict, entry string) erro
 	for _, v := range all {
 		printVerdict(out, v)
 	}
-	if entry != "" {
+	switch {
+	case entry != "":
 		fmt.Fprintf(out, "recorded: %s\n", entry)
-	} else {
+	case g.replay:
 		fmt.Fprintln(out, "nothing was recorded: this is a replay or a dry run")
 	}
 	return nil

@@ -54,6 +54,7 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.Is(err, errDiffers):
 		return exitDiffers
+	// A verdict comes before what went wrong in recording it.
 	case errors.Is(err, errDenied):
 		return exitDenied
 	case errors.Is(err, errUndecided):
@@ -83,10 +84,16 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	root.SetOut(out)
 	root.SetErr(errOut)
 	err := root.ExecuteContext(ctx)
-	if err != nil && !errors.Is(err, errDiffers) && !errors.Is(err, errDenied) && !errors.Is(err, errUndecided) {
+	if err != nil && err != errDiffers && !verdictOnly(err) {
 		fmt.Fprintf(errOut, "stemma: %s\n", strings.TrimSpace(err.Error()))
 	}
 	return exitCode(err)
+}
+
+// verdictOnly tells whether an error says no more than a verdict that was
+// printed.
+func verdictOnly(err error) bool {
+	return err.Error() == errDenied.Error() || err.Error() == errUndecided.Error()
 }
 
 func command() *cobra.Command {

@@ -247,7 +247,7 @@ func (f *facts) approvers(review, assurance string) (sure, maybe map[string]bool
 		case d.Decision == statement.Reject && d.Effect == Counts:
 			delete(sure, d.Approver)
 			delete(maybe, d.Approver)
-			why = append(why, fmt.Sprintf("%s rejected it (entry %d)", d.Approver, d.Entry))
+			why = append(why, fmt.Sprintf("%s rejected it (entry %d): %s", d.Approver, d.Entry, d.Comment))
 		case d.Decision == statement.Reject && d.Effect == Uncertain && sure[d.Approver]:
 			delete(sure, d.Approver)
 			maybe[d.Approver] = true

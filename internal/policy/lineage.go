@@ -25,7 +25,7 @@ func (f *facts) noticed(kinds []string) ref.Val {
 			x := f.v.Relation(r)
 			if x.Type == prov.SubjectOf && slices.Contains(kinds, x.Role) {
 				f.look(x.Entry)
-				f.reasons = append(f.reasons, f.v.Ref(id).String()+" is "+x.Role+": "+f.v.Ref(x.To).String()+since(x))
+				f.reasons = append(f.reasons, label(f.v, id)+" is "+x.Role+": "+label(f.v, x.To)+since(x))
 				return types.True
 			}
 		}
@@ -87,10 +87,7 @@ func (f *facts) gap(id graph.ID) string {
 			}
 		}
 	}
-	if len(names) > 0 && r.IsDigest() {
-		r = f.v.Ref(names[0])
-	}
-	return r.String() + ": no entry says how it was made or where it came from"
+	return label(f.v, id) + ": no entry says how it was made or where it came from"
 }
 
 func (f *facts) originsKnown() ref.Val {
@@ -200,10 +197,10 @@ func (f *facts) ancestorsApproved(review string, kinds []string, outside bool) r
 		case ok:
 		case maybe:
 			unsure = true
-			f.reasons = append(f.reasons, r.String()+": whether its approval for the "+review+" review counts is not known")
+			f.reasons = append(f.reasons, label(f.v, id)+": whether its approval for the "+review+" review counts is not known")
 		default:
 			bad = true
-			f.reasons = append(f.reasons, r.String()+": it has no approval for the "+review+" review that counts")
+			f.reasons = append(f.reasons, label(f.v, id)+": it has no approval for the "+review+" review that counts")
 		}
 	}
 	if bad {
@@ -309,12 +306,12 @@ func (f *facts) credentialsInDate() ref.Val {
 // inDate says what is wrong with the dates of a credential that a holder has.
 // ok says that nothing is known to be.
 func (f *facts) inDate(holder graph.ID, x graph.Relation) (ok bool, why string) {
-	name := f.v.Ref(x.To).String()
+	name := label(f.v, x.To)
 	attrs := f.v.Always().Attributes(x.To)
 	t, err := prov.ParseTime(attrs["expiresAt"])
 	switch {
 	case err == nil && f.at >= prov.At(t):
-		return false, name + " of " + f.v.Ref(holder).String() + " expired at " + attrs["expiresAt"]
+		return false, name + " of " + label(f.v, holder) + " expired at " + attrs["expiresAt"]
 	case err == nil:
 		return true, ""
 	case attrs["state"] == "retired":

@@ -47,7 +47,7 @@ type Validity struct {
 // change, and gives the intervals between them.
 func Valid(p *Policy, v graph.View, q Question) (*Validity, error) {
 	v = v.Always()
-	out := &Validity{Policy: p.Source, Subject: v.Ref(q.Thing).String(), Environment: q.Context.Environment, LogSize: v.AsOf().Known}
+	out := &Validity{Policy: p.Source, Subject: label(v, q.Thing), Environment: q.Context.Environment, LogSize: v.AsOf().Known}
 	pts := points(v, q)
 	var err error
 	if out.AsItWas, err = intervals(p, q, pts, v.When); err != nil {

@@ -6,24 +6,36 @@ import (
 	"github.com/stemma-lineage/stemma/internal/importer"
 	"github.com/stemma-lineage/stemma/internal/importer/git"
 	"github.com/stemma-lineage/stemma/internal/importer/githuboidc"
+	"github.com/stemma-lineage/stemma/internal/importer/intoto"
+	"github.com/stemma-lineage/stemma/internal/importer/modelsigning"
 	"github.com/stemma-lineage/stemma/internal/importer/openlineage"
 	"github.com/stemma-lineage/stemma/internal/importer/provjson"
+	"github.com/stemma-lineage/stemma/internal/importer/sigstore"
 	"github.com/stemma-lineage/stemma/statement"
 )
 
 // Options are what the importers need to know from the person who imports.
 type Options struct {
-	Trust   *statement.Trust // whose SSH keys sign commits and tags; nil: nobody's
-	OpenPGP []byte           // a ring of public keys for commits and tags; nil: none
-	JWKS    []byte           // the key set of GitHub's token issuer; nil: none
+	// Trust is what the signatures of evidence are checked against; nil trusts
+	// nothing.
+	Trust *sigstore.Trust
+	// Signers are whose SSH keys sign commits and tags; nil: nobody's.
+	Signers *statement.Trust
+	// OpenPGP is a ring of public keys for commits and tags; nil: none.
+	OpenPGP []byte
+	// JWKS is the key set of the issuer of GitHub's workflow tokens; nil: none.
+	JWKS []byte
 }
 
 // All gives every importer.
 func All(o Options) []importer.Importer {
 	return []importer.Importer{
-		git.Importer{Options: git.Options{Trust: o.Trust, OpenPGP: o.OpenPGP}},
-		githuboidc.Importer{Options: githuboidc.Options{JWKS: o.JWKS}},
 		openlineage.Importer{},
+		modelsigning.Importer{Trust: o.Trust},
+		intoto.Importer{Options: intoto.Options{Trust: o.Trust}},
+		sigstore.Importer{},
+		git.Importer{Options: git.Options{Trust: o.Signers, OpenPGP: o.OpenPGP}},
+		githuboidc.Importer{Options: githuboidc.Options{JWKS: o.JWKS}},
 		provjson.Importer{},
 	}
 }
