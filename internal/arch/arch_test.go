@@ -22,7 +22,7 @@ var layers = [][]string{
 	{"prov", "internal/durable"},
 	{"statement"},
 	{"internal/evlog", "internal/gen", "internal/graph", "internal/keys", "internal/importer", "internal/importer/rawjson", "internal/capture/trace"},
-	{"internal/query", "internal/importer/openlineage", "internal/importer/mlflow", "internal/importer/otel", "internal/importer/sigstore", "internal/importer/bom"},
+	{"internal/query", "internal/importer/openlineage", "internal/importer/mlflow", "internal/importer/otel", "internal/importer/git", "internal/importer/githuboidc", "internal/importer/provjson", "internal/importer/sigstore", "internal/importer/bom"},
 	{"internal/importer/modelsigning", "internal/importer/intoto", "internal/importer/bom/bomtest", "internal/importer/cyclonedx", "internal/importer/spdx", "internal/importer/vex"},
 	{"internal/report", "internal/importer/formats", "internal/policy"},
 	{"bundle"},
