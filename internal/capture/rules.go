@@ -62,7 +62,9 @@ var Rules = []Rule{
 	{"bytecode", Cache, "compiled from a source that is recorded itself",
 		func(p *place) bool { return p.part("__pycache__") || p.ext == ".pyc" || p.ext == ".pyo" }},
 	{"python", Environment, "of a Python installation: recorded as one environment, with the digest of each distribution",
-		func(p *place) bool { return pythonPath.MatchString(p.path) || p.base == "pyvenv.cfg" || p.part(".pyenv") }},
+		func(p *place) bool {
+			return pythonPath.MatchString(p.path) || p.base == "pyvenv.cfg" || p.part(".pyenv")
+		}},
 	{"packages", Environment, "installed by a package manager",
 		func(p *place) bool {
 			return p.part("node_modules") || p.part("conda-meta") || p.under("~/.julia/packages", "~/.julia/artifacts", "~/R", "~/.cargo/registry", "~/.rustup", "~/.gem", "~/.m2/repository", "~/go/pkg/mod") || p.in(p.home.modules...)
@@ -232,7 +234,9 @@ func (p *place) part(name string) bool {
 }
 
 func (p *place) in(dirs ...string) bool {
-	return slices.ContainsFunc(dirs, func(d string) bool { return within(p.path, d) && !within(p.home.workspace, d) || p.rel == "" && within(p.path, d) })
+	return slices.ContainsFunc(dirs, func(d string) bool {
+		return within(p.path, d) && !within(p.home.workspace, d) || p.rel == "" && within(p.path, d)
+	})
 }
 
 // under is in for folders of the home directory, written with ~.

@@ -3,6 +3,7 @@ package capture
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,6 +38,7 @@ type file struct {
 	removed       bool   // the last that happened to the name
 	movedTo       string // renamed or linked to
 	movedFrom     string // the path that was renamed or linked to it
+	link          string // what it was made to point at, as a symbolic link
 	noted         string // what the back-end could not tell
 
 	early *content // hashed while the run was going on
@@ -50,8 +52,7 @@ type Tracker struct {
 	dirs      map[string]string // folders by the names they were reached by
 	programs  []Program
 	endpoints map[string]*Endpoint
-	inner     map[int]bool // thread groups that a run within this one watches
-	innerRuns []string
+	inner     []string // runs within this one, by their identifiers
 	early     chan<- *file
 	events    int
 	dropped   int // paths above maxFiles
@@ -74,13 +75,17 @@ type Endpoint struct {
 
 func newTracker(start time.Time, home *surroundings, early chan<- *file) *Tracker {
 	return &Tracker{start: start, home: home, files: map[string]*file{}, dirs: map[string]string{},
-		endpoints: map[string]*Endpoint{}, inner: map[int]bool{}, early: early}
+		endpoints: map[string]*Endpoint{}, early: early}
 }
 
 // Event takes one event. It is called from one goroutine.
 func (t *Tracker) Event(e trace.Event) {
 	t.events++
-	if t.inside(e) {
+	if e.Sub != "" { // a run within this one, which records it
+		t.innerSeen++
+		if !slices.Contains(t.inner, e.Sub) {
+			t.inner = append(t.inner, e.Sub)
+		}
 		return
 	}
 	switch e.Kind {
@@ -90,6 +95,10 @@ func (t *Tracker) Event(e trace.Event) {
 		t.write(e)
 	case trace.Rename:
 		t.rename(e)
+		if e.Flags&trace.Exchange != 0 {
+			e.Path, e.To = e.To, e.Path
+			t.rename(e)
+		}
 	case trace.Remove:
 		if f := t.file(e); f != nil {
 			f.removed = true
@@ -99,29 +108,6 @@ func (t *Tracker) Event(e trace.Event) {
 	case trace.Connect:
 		t.connect(e.Addr)
 	}
-}
-
-// inside tells whether the event belongs to a run within this one, and keeps
-// which processes those are.
-func (t *Tracker) inside(e trace.Event) bool {
-	switch {
-	case e.Kind == trace.Fork && t.inner[e.Parent]:
-		t.inner[e.Pid] = true
-	case e.Parent != 0 && t.inner[e.Parent]:
-		t.inner[e.Pid] = true
-	}
-	if !t.inner[e.Pid] {
-		return false
-	}
-	t.innerSeen++
-	return true
-}
-
-// innerRun says that the process and what it starts is watched by a run of
-// its own.
-func (t *Tracker) innerRun(pid int, id string) {
-	t.inner[pid] = true
-	t.innerRuns = append(t.innerRuns, id)
 }
 
 func (t *Tracker) read(e trace.Event) {
@@ -150,6 +136,11 @@ func (t *Tracker) write(e trace.Event) {
 	if f == nil {
 		return
 	}
+	if e.Flags&trace.Symlink != 0 {
+		f.link, f.removed = e.To, false
+		return
+	}
+	f.link = ""
 	if e.Flags&trace.Truncate == 0 && f.writes == 0 && f.existed {
 		f.keeps = f.keeps || e.Flags&(trace.Append|trace.ReadWrite) != 0
 	}
@@ -159,8 +150,8 @@ func (t *Tracker) write(e trace.Event) {
 }
 
 // rename takes a file, or all that lies in a folder, to its new name. The old
-// name stays known: whether it was a link, and it is still there, shows when
-// the run has ended.
+// name stays known: that it is still there, as after a hard link or a rename
+// that failed, shows when the run has ended.
 func (t *Tracker) rename(e trace.Event) {
 	from, to := t.canonical(e.Path), t.canonical(e.To)
 	if st, err := os.Lstat(from); err == nil && st.IsDir() || err != nil && isDir(to) {
@@ -187,6 +178,9 @@ func (t *Tracker) move(f *file, to string) {
 	d := t.at(to)
 	if d == nil {
 		return
+	}
+	if f.writes == 0 && f.existed {
+		f.readFirst = true // what it held is what the new name holds
 	}
 	f.movedTo, d.movedFrom = to, f.path
 	d.writes++
