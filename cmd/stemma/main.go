@@ -16,6 +16,7 @@ import (
 
 	"github.com/stemma-lineage/stemma/bundle"
 	"github.com/stemma-lineage/stemma/internal/app"
+	"github.com/stemma-lineage/stemma/internal/capture/trace"
 	"github.com/stemma-lineage/stemma/internal/evlog"
 	"github.com/stemma-lineage/stemma/internal/keys"
 	"github.com/stemma-lineage/stemma/internal/query"
@@ -47,7 +48,10 @@ func exitCode(err error) int {
 	var ambiguous *query.AmbiguousError
 	var use usageError
 	var payload *statement.PayloadError
+	var child childExit
 	switch {
+	case errors.As(err, &child):
+		return child.code
 	case err == nil:
 		return exitOK
 	case errors.Is(err, errDiffers):
@@ -65,6 +69,9 @@ func exitCode(err error) int {
 }
 
 func main() {
+	if trace.Main() { // this process is a part of a captured run
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
@@ -77,7 +84,8 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	root.SetOut(out)
 	root.SetErr(errOut)
 	err := root.ExecuteContext(ctx)
-	if err != nil && !errors.Is(err, errDiffers) {
+	var child childExit
+	if err != nil && !errors.Is(err, errDiffers) && !errors.As(err, &child) {
 		fmt.Fprintf(errOut, "stemma: %s\n", strings.TrimSpace(err.Error()))
 	}
 	return exitCode(err)
@@ -88,6 +96,7 @@ func command() *cobra.Command {
 		Use:   "stemma",
 		Short: "Record, ask and prove the lineage of AI systems",
 		Example: `  stemma init
+  stemma run -- python3 train.py
   stemma import openlineage events/*.json
   stemma why model:fraud@1
   stemma bundle why model:fraud@1 -o fraud.zip
@@ -107,7 +116,7 @@ func command() *cobra.Command {
 		return usage("%v; %s --help shows what it takes", err, c.CommandPath())
 	})
 	root.PersistentFlags().String("dir", "", "the folder to work in (default: here; .stemma is looked for upwards)")
-	root.AddCommand(initCommand(), recordCommand(), importCommand(), addCommand(), approveCommand(), deployCommand(), noticeCommand())
+	root.AddCommand(initCommand(), runCommand(), syncCommand(), recordCommand(), importCommand(), addCommand(), approveCommand(), deployCommand(), noticeCommand())
 	root.AddCommand(askCommands()...)
 	root.AddCommand(bundleCommand(), verifyCommand(), logCommand(), keyCommand(), doctorCommand(), demoCommand(), versionCommand())
 	return root

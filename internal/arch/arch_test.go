@@ -22,7 +22,7 @@ var layers = [][]string{
 	{"prov", "internal/durable"},
 	{"statement"},
 	{"internal/evlog", "internal/gen", "internal/graph", "internal/keys", "internal/importer", "internal/importer/rawjson", "internal/capture/trace"},
-	{"internal/query", "internal/importer/openlineage"},
+	{"internal/query", "internal/importer/openlineage", "internal/capture"},
 	{"internal/report", "internal/importer/formats"},
 	{"bundle"},
 	{"internal/app"},

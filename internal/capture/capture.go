@@ -190,11 +190,13 @@ type Result struct {
 	env        map[string]string
 }
 
-// Finish decides, hashes, and makes the statements.
+// Finish decides, hashes, and makes the statements. The end of ctx stops the
+// hashing: what is not hashed then is not known, and the statements say so.
 func (x *Capture) Finish(ctx context.Context) *Result {
 	began := time.Now()
 	close(x.early)
 	x.earlyEnd.Wait()
+	x.digests.ctx = ctx
 	t := x.tracker
 	r := &Result{ID: x.o.ID, Outcome: x.outcome, Tried: x.tried, Inner: t.inner, Outer: x.outer, Programs: t.programs,
 		Overflow: t.dropped, Failed: x.failed, started: x.started, ended: x.ended, Took: x.ended.Sub(x.started),

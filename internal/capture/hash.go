@@ -2,6 +2,7 @@ package capture
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -53,7 +54,8 @@ type digests struct {
 	kept map[identity][sha256.Size]byte
 	news int
 
-	bytes  int64 // hashed, not taken from the cache
+	ctx    context.Context // its end stops hashing
+	bytes  int64           // hashed, not taken from the cache
 	hashed int
 }
 
@@ -65,7 +67,7 @@ const cacheRow = 5*8 + sha256.Size
 // openDigests reads the cache. It is derived: one that is missing, damaged or
 // of another version is as good as an empty one.
 func openDigests(path string) *digests {
-	d := &digests{path: path, kept: map[identity][sha256.Size]byte{}}
+	d := &digests{path: path, ctx: context.Background(), kept: map[identity][sha256.Size]byte{}}
 	b, err := os.ReadFile(path)
 	if err != nil || len(b) < len(cacheMagic)+sha256.Size || !bytes.HasPrefix(b, []byte(cacheMagic)) {
 		return d
@@ -143,7 +145,7 @@ func (d *digests) hash(path string, want identity) (string, error) {
 	h := sha256.New()
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
-	n, err := io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{f}, *buf)
+	n, err := io.CopyBuffer(struct{ io.Writer }{h}, stoppable{d.ctx, f}, *buf)
 	if err != nil {
 		return "", plain(err)
 	}
@@ -160,6 +162,19 @@ func (d *digests) hash(path string, want identity) (string, error) {
 		d.news++
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// stoppable reads until its context ends.
+type stoppable struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (s stoppable) Read(b []byte) (int, error) {
+	if s.ctx.Err() != nil {
+		return 0, errors.New("hashing was interrupted")
+	}
+	return s.r.Read(b)
 }
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, 1<<20); return &b }}
