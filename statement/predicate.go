@@ -245,42 +245,6 @@ func (e *Entity) check(c *checker) {
 	c.evidence(e.Evidence)
 }
 
-// Approval (approval/v1) is a decision on the digests of the subjects.
-type Approval struct {
-	Decision     string     `json:"decision"` // approve, reject, revoke
-	ID           string     `json:"id,omitempty"`
-	Approver     string     `json:"approver"`
-	Review       string     `json:"review"` // security, risk, data, change, …
-	Role         string     `json:"role,omitempty"`
-	Environments []string   `json:"environments,omitempty"`
-	DecidedAt    Time       `json:"decidedAt,omitzero"`
-	ValidFrom    Time       `json:"validFrom,omitzero"`
-	ValidUntil   Time       `json:"validUntil,omitzero"`
-	Policy       DigestSet  `json:"policy,omitempty"`
-	Evidence     []Evidence `json:"evidence,omitempty"`
-	Controls     []string   `json:"controls,omitempty"`
-	Comment      string     `json:"comment,omitempty"`
-}
-
-// PredicateType gives ApprovalType.
-func (*Approval) PredicateType() string { return ApprovalType }
-
-func (a *Approval) check(c *checker) {
-	c.oneOf("decision", a.Decision, "approve", "reject", "revoke")
-	if a.Review == "" {
-		c.fail("review", "is missing; say which review decided, for example security or risk")
-	}
-	c.resource("approver", Resource{Ref: a.Approver})
-	if a.ID != "" {
-		c.resource("id", Resource{Ref: a.ID})
-	}
-	c.order("validUntil", a.ValidFrom, a.ValidUntil)
-	if err := a.Policy.check(); err != nil {
-		c.fail("policy", "%w", err)
-	}
-	c.evidence(a.Evidence)
-}
-
 // Deployment (deployment/v1) says that the subjects went live, were rolled
 // back to, or were taken down.
 type Deployment struct {
@@ -388,6 +352,14 @@ type IdentityItem struct {
 	Credentials []CredentialItem `json:"credentials,omitempty"`
 	Grants      []GrantItem      `json:"grants,omitempty"`
 	Secrets     []string         `json:"secrets,omitempty"`
+	Roles       []RoleItem       `json:"roles,omitempty"`
+}
+
+// RoleItem is a role that an identity holds for a time.
+type RoleItem struct {
+	Role  string `json:"role"` // role:risk-reviewer
+	From  Time   `json:"from,omitzero"`
+	Until Time   `json:"until,omitzero"`
 }
 
 // CredentialItem is a credential of an identity: reference and times only.
@@ -430,6 +402,10 @@ func (d *Identity) check(c *checker) {
 		for _, cr := range it.Credentials {
 			c.resource(at("credentials.ref"), Resource{Ref: cr.Ref})
 			c.order(at("credentials.expiresAt"), cr.IssuedAt, cr.ExpiresAt)
+		}
+		for _, r := range it.Roles {
+			c.kind(at("roles.role"), r.Role, "role")
+			c.order(at("roles.until"), r.From, r.Until)
 		}
 		for _, g := range it.Grants {
 			c.resource(at("grants.resource"), Resource{Ref: g.Resource})

@@ -25,7 +25,7 @@ var layers = [][]string{
 	{"internal/query", "internal/importer/openlineage", "internal/capture"},
 	{"internal/report", "internal/importer/formats"},
 	{"bundle"},
-	{"internal/app"},
+	{"internal/app", "internal/intake"},
 	{"internal/story"},
 	{"cmd/stemma"},
 	{"internal/bench", "internal/arch"},

@@ -27,7 +27,7 @@ import (
 //
 // The sections that only Fold needs come last. They are neither checked nor
 // looked at before the first entry is folded into a graph that was read.
-const codecVersion = 4
+const codecVersion = 5
 
 var magic = [8]byte{'s', 't', 'e', 'm', 'g', 'r', 'f', codecVersion}
 
@@ -126,7 +126,7 @@ func (g *Graph) sections(f *flat) (hot, cold []section) {
 	hot = []section{sectionIn(g.arena.parts, g.arena.set), sectionVec(&g.things), sectionOf(&g.table), sectionVec(&g.rels),
 		sectionOf(&f.base), sectionOf(&g.rows.outStart), sectionOf(&g.rows.out.word), sectionOf(&g.rows.out.rel),
 		sectionOf(&g.rows.inStart), sectionOf(&g.rows.in.word), sectionOf(&g.rows.in.rel), sectionOf((*[]uint64)(&g.alike)),
-		sectionVec(&g.attrs), sectionVec(&g.ments), sectionVec(&g.recorded), sectionVec(&g.marks), sectionOf(&g.problems),
+		sectionVec(&g.attrs), sectionVec(&g.ments), sectionVec(&g.recorded), sectionVec(&g.marks), sectionOf(&g.problems), sectionOf(&g.doubts),
 		sectionOf(&g.retracted), sectionVec(&b.acts), sectionVec(&b.claims), sectionVec(&b.writes),
 		sectionOf(&f.wordText), sectionOf(&f.wordEnd)}
 	cold = []section{sectionVec(&g.digests), sectionOf(&g.seen), sectionVec(&b.asserts), sectionOf(&b.joins), sectionOf(&g.fills),

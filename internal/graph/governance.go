@@ -18,11 +18,14 @@ func (f *folder) approval(p *statement.Approval) {
 	}
 	id := g.intern(r, f.k)
 	g.mentionOf(id, f.k)
-	f.attr(id, "decision", p.Decision, at)
-	f.attr(id, "review", p.Review, at)
-	f.attr(id, "comment", p.Comment, at)
-	f.attr(id, "decidedAt", at.String(), at)
-	f.attr(id, "validUntil", p.ValidUntil.String(), at)
+	for _, a := range []struct{ key, val string }{{"decision", p.Decision}, {"review", p.Review}, {"comment", p.Comment},
+		{"decidedAt", at.String()}, {"validUntil", p.ValidUntil.String()}, {"role", p.Role}, {"recordedBy", f.by}, {"log", p.Log},
+		{"assurance", p.Assurance}, {"revokes", p.Revokes}, {"text", f.shown(p)}} {
+		f.attr(id, a.key, a.val, at)
+	}
+	if d := p.Policy.Content(); !d.IsZero() {
+		f.attr(id, "policy", d.String(), at)
+	}
 	for _, e := range p.Environments {
 		f.attr(id, "environment."+e, "yes", at)
 	}
@@ -31,11 +34,30 @@ func (f *folder) approval(p *statement.Approval) {
 	}
 	f.rel(id, f.named(p.Approver), prov.AssociatedWith, ruleStated, at, p.Role)
 	f.evidence(id, p.Evidence, at)
-	typ := map[string]prov.RelationType{"approve": prov.ApprovedBy, "reject": prov.RejectedBy, "revoke": prov.RevokedBy}[p.Decision]
+	if p.Credential != "" {
+		f.rel(id, f.named(p.Credential), prov.AuthenticatesWith, ruleStated, at, "")
+	}
+	if p.Supersedes != "" {
+		f.rel(id, f.named(p.Supersedes), prov.Supersedes, ruleStated, at, "")
+	}
+	typ := map[string]prov.RelationType{statement.Approve: prov.ApprovedBy, statement.Reject: prov.RejectedBy,
+		statement.Revoke: prov.RevokedBy, statement.Request: prov.RequestedBy}[p.Decision]
 	from := p.ValidFrom.Instant(at)
 	for _, s := range f.about() {
 		f.relUntil(s, id, typ, ruleStated, from, p.ValidUntil.Instant(prov.Forever), p.Review)
 	}
+}
+
+// shown tells whether the text that an approver was shown is that of the
+// statement: "same", "differs", or "" when the statement has none.
+func (f *folder) shown(p *statement.Approval) string {
+	switch p.Text {
+	case "":
+		return ""
+	case statement.ApprovalText(f.subjects, p):
+		return "same"
+	}
+	return "differs"
 }
 
 func (f *folder) named(s string) ID {
@@ -145,6 +167,9 @@ func (f *folder) identity(p *statement.Identity) {
 		}
 		for _, x := range it.MemberOf {
 			f.rel(id, f.named(x), prov.MemberOf, ruleStated, at, "")
+		}
+		for _, x := range it.Roles {
+			f.relUntil(id, f.named(x.Role), prov.MemberOf, ruleStated, x.From.Instant(at), x.Until.Instant(prov.Forever), "role")
 		}
 		for _, x := range it.CanAssume {
 			f.rel(id, f.named(x), prov.CanAssume, ruleStated, at, "")

@@ -110,6 +110,7 @@ type Graph struct {
 	seen      []uint32                  // open addressing over digests, holds entry+1
 	marks     vec[uint32, mark]         // slice lengths at the begin of each entry
 	problems  []problem
+	doubts    []problem // entries whose evidence did not verify, and why
 	retracted []retraction
 	slots     []slot
 	fills     []fill

@@ -1,7 +1,6 @@
 package graph
 
 import (
-	"bytes"
 	"iter"
 	"sort"
 
@@ -174,6 +173,17 @@ func (v View) Attributes(id ID) map[string]string {
 	return out
 }
 
+// Said gives the attributes of a thing that one entry claims.
+func (v View) Said(id ID, entry uint64) map[string]string {
+	out := map[string]string{}
+	for p := v.g.things.at(id).attr; p != 0; p = v.g.attrs.at(p).next {
+		if a := v.g.attrs.at(p); uint64(a.entry) == entry && a.entry < v.known && v.known <= a.kt {
+			out[v.g.words.list[a.key]] = v.g.text(a.val)
+		}
+	}
+	return out
+}
+
 // Times gives the dates of an activity as of the view; ok is false for
 // anything else.
 func (v View) Times(id ID) (t Times, ok bool) {
@@ -285,6 +295,17 @@ func (v View) Problems() []Problem {
 	return out
 }
 
+// Doubt tells whether the evidence that an entry was made from failed the
+// check of its signatures when it was recorded, and why.
+func (v View) Doubt(entry uint64) (reason string, ok bool) {
+	ds := v.g.doubts
+	i := sort.Search(len(ds), func(i int) bool { return uint64(ds[i].entry) >= entry })
+	if i == len(ds) || uint64(ds[i].entry) != entry || entry >= uint64(v.known) {
+		return "", false
+	}
+	return v.g.text(ds[i].what), true
+}
+
 // RetractedBy gives the entry that retracted entry, if the view knows one.
 func (v View) RetractedBy(entry uint64) (by uint64, ok bool) {
 	for _, r := range v.g.retracted {
@@ -310,9 +331,12 @@ func (v View) DigestPrefix(hex string) []ID {
 // Search gives up to limit things whose name contains text, without regard to
 // ASCII case, in the order of their names; more is how many there are beyond.
 func (v View) Search(text string, limit int) (ids []ID, more int) {
-	want := bytes.ToLower([]byte(text))
+	want := []byte(text)
+	for i, c := range want {
+		want[i] = lower[c]
+	}
 	for id := ID(1); int(id) < v.g.things.len(); id++ {
-		if v.Known(id) && bytes.Contains(bytes.ToLower(v.Key(id)), want) {
+		if t := v.g.things.at(id); t.entry < v.known && containsFold(v.g.bytes(t.key), want) {
 			ids = append(ids, id)
 		}
 	}
@@ -322,6 +346,35 @@ func (v View) Search(text string, limit int) (ids []ID, more int) {
 	}
 	return ids, more
 }
+
+// containsFold tells whether name contains want, which is in lower case,
+// without regard to ASCII case. It allocates nothing.
+func containsFold(name, want []byte) bool {
+	if len(want) == 0 {
+		return true
+	}
+	for i := 0; i+len(want) <= len(name); i++ {
+		k := 0
+		for k < len(want) && lower[name[i+k]] == want[k] {
+			k++
+		}
+		if k == len(want) {
+			return true
+		}
+	}
+	return false
+}
+
+// lower maps the ASCII capitals to small letters.
+var lower = func() (t [256]byte) {
+	for i := range t {
+		t[i] = byte(i)
+		if 'A' <= i && i <= 'Z' {
+			t[i] += 'a' - 'A'
+		}
+	}
+	return t
+}()
 
 // Touching yields the entries that make a relation with, or a version of, any
 // thing that the given entries made relations with, and those that could not
