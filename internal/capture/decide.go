@@ -2,6 +2,7 @@ package capture
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"time"
 )
@@ -256,6 +257,14 @@ func (t *Tracker) asRead(x *File, d *digests) (string, error) {
 			break
 		}
 		to = g.movedTo
+	}
+	switch {
+	case x.Class == Both:
+		return "", errors.New("the run itself wrote it afterwards, and what it held before was not hashed by an earlier run")
+	case f.removed:
+		return "", errors.New("the run removed it afterwards")
+	case x.Note != "":
+		return "", errors.New(x.Note)
 	}
 	return "", errChanged
 }

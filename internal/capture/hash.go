@@ -55,7 +55,8 @@ type digests struct {
 	news int
 
 	ctx    context.Context // its end stops hashing
-	bytes  int64           // hashed, not taken from the cache
+	racy   time.Duration
+	bytes  int64 // hashed, not taken from the cache
 	hashed int
 }
 
@@ -67,7 +68,7 @@ const cacheRow = 5*8 + sha256.Size
 // openDigests reads the cache. It is derived: one that is missing, damaged or
 // of another version is as good as an empty one.
 func openDigests(path string) *digests {
-	d := &digests{path: path, ctx: context.Background(), kept: map[identity][sha256.Size]byte{}}
+	d := &digests{path: path, ctx: context.Background(), racy: racy, kept: map[identity][sha256.Size]byte{}}
 	b, err := os.ReadFile(path)
 	if err != nil || len(b) < len(cacheMagic)+sha256.Size || !bytes.HasPrefix(b, []byte(cacheMagic)) {
 		return d
@@ -157,7 +158,7 @@ func (d *digests) hash(path string, want identity) (string, error) {
 	defer d.mu.Unlock()
 	d.bytes += n
 	d.hashed++
-	if max(is.mtime, is.ctime) < began.Add(-racy).UnixNano() {
+	if max(is.mtime, is.ctime) < began.Add(-d.racy).UnixNano() {
 		d.kept[is] = [sha256.Size]byte(h.Sum(nil))
 		d.news++
 	}
