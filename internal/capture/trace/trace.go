@@ -36,14 +36,14 @@ type Event struct {
 	Parent int // the parent's thread group where it is known, else 0
 	// Sub is the identifier of the nested run that the process belongs to, or
 	// empty. That run records the event too.
-	Sub    string
-	At     time.Time
-	Path   string   // absolute and clean, resolved by the process's own directory
-	To     string   // the new path of a Rename; the target of a Symlink
-	Flags  Flag     // of Read and Write
-	Argv   []string // of Exec, as passed; the caller redacts
-	Addr   string   // of Connect: "tcp 192.0.2.1:443", "udp …", "unix /run/x.sock"
-	Note   string   // what could not be told, such as "path not readable"
+	Sub   string
+	At    time.Time
+	Path  string   // absolute and clean, resolved by the process's own directory
+	To    string   // the new path of a Rename; the target of a Symlink
+	Flags Flag     // of Read and Write
+	Argv  []string // of Exec, as passed; the caller redacts
+	Addr  string   // of Connect: "tcp 192.0.2.1:443", "udp …", "unix /run/x.sock"
+	Note  string   // what could not be told, such as "path not readable"
 }
 
 // Flag tells how a file was opened.
