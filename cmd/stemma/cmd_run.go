@@ -138,6 +138,10 @@ func (r *running) cannotStart(err error) error {
 	if errors.As(err, &named) {
 		err = named.Err
 	}
+	var path *os.PathError
+	if errors.As(err, &path) {
+		err = path.Err
+	}
 	r.warn("%s: %v", r.argv[0], err)
 	return childExit{code}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stemma-lineage/stemma/internal/app"
 	"github.com/stemma-lineage/stemma/internal/capture"
+	"github.com/stemma-lineage/stemma/internal/graph"
 	"github.com/stemma-lineage/stemma/internal/query"
 	"github.com/stemma-lineage/stemma/prov"
 	"github.com/stemma-lineage/stemma/statement"
@@ -61,7 +62,11 @@ func runEvidence(c *cobra.Command, w *app.Workspace, id string) (io.ReadCloser, 
 	}
 	v := g.At(prov.Now)
 	var envelopes [][]byte
-	for _, n := range v.Entries(v.Lookup(capture.ActivityRef(id))) {
+	var entries []uint64
+	if a := v.Lookup(capture.ActivityRef(id)); a != graph.None {
+		entries = v.Entries(a)
+	}
+	for _, n := range entries {
 		content, err := w.Log.Entry(c.Context(), n)
 		if err != nil {
 			return nil, err

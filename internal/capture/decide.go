@@ -90,7 +90,9 @@ func (t *Tracker) decideOne(f *file) *File {
 	case f.executed && (r.Class == Environment || r.Class == Outside):
 		d.Class = ProgramFile
 	}
-	if d.Class == Absent || d.Class == Folder {
+	switch d.Class {
+	case Input, Output, Both, ProgramFile:
+	default:
 		d.Role = ""
 	}
 	return d

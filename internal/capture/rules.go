@@ -47,7 +47,7 @@ type Rule struct {
 var Rules = []Rule{
 	{"kernel", Device, "of the kernel or a device: no content that lasts",
 		func(p *place) bool { return kernel(p.path) || within(p.path, "/run") }},
-	{"stemma", Ignored, "Stemma's own files",
+	{"stemma", Ignored, "Stemma itself and its own files",
 		func(p *place) bool { return p.part(".stemma") || p.in(p.home.stemma...) }},
 	{"ignore-file", Ignored, "named in .stemmaignore",
 		func(p *place) bool { return p.rel != "" && p.home.ignored(p.rel) != "" }},
@@ -125,6 +125,7 @@ type surroundings struct {
 	temps     []string
 	modules   []string
 	stemma    []string
+	self      string // the program that runs now
 	ignore    *gitignore.Matcher
 }
 
@@ -163,6 +164,10 @@ func newSurroundings(workspace string, env []string) *surroundings {
 	add(&s.temps, get("TMPDIR"), os.TempDir(), "/tmp", "/var/tmp", "/dev/shm")
 	add(&s.modules, get("GOMODCACHE"), get("CONDA_PREFIX"), get("VIRTUAL_ENV"), get("GOROOT"))
 	add(&s.stemma, get("STEMMA_CONFIG"), home(".config/stemma"))
+	if self, err := os.Executable(); err == nil {
+		s.self = real(self)
+		add(&s.stemma, self)
+	}
 	if b, err := os.ReadFile(filepath.Join(workspace, IgnoreFile)); err == nil && len(b) <= 1<<20 {
 		s.ignore = &gitignore.Matcher{}
 		s.ignore.AddPatterns(b, "")

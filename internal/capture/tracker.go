@@ -2,6 +2,7 @@ package capture
 
 import (
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -52,7 +53,8 @@ type Tracker struct {
 	dirs      map[string]string // folders by the names they were reached by
 	programs  []Program
 	endpoints map[string]*Endpoint
-	inner     []string // runs within this one, by their identifiers
+	inner     []string     // runs within this one, by their identifiers
+	own       map[int]bool // processes of Stemma, and what they started: true for those that became Stemma themselves
 	early     chan<- *file
 	events    int
 	dropped   int // paths above maxFiles
@@ -75,7 +77,7 @@ type Endpoint struct {
 
 func newTracker(start time.Time, home *surroundings, early chan<- *file) *Tracker {
 	return &Tracker{start: start, home: home, files: map[string]*file{}, dirs: map[string]string{},
-		endpoints: map[string]*Endpoint{}, early: early}
+		endpoints: map[string]*Endpoint{}, own: map[int]bool{}, early: early}
 }
 
 // Event takes one event. It is called from one goroutine.
@@ -86,6 +88,9 @@ func (t *Tracker) Event(e trace.Event) {
 		if !slices.Contains(t.inner, e.Sub) {
 			t.inner = append(t.inner, e.Sub)
 		}
+		return
+	}
+	if t.ours(e) {
 		return
 	}
 	switch e.Kind {
@@ -108,6 +113,32 @@ func (t *Tracker) Event(e trace.Event) {
 	case trace.Connect:
 		t.connect(e.Addr)
 	}
+}
+
+// ours tells whether the event is of Stemma itself, such as the recorder of a
+// run within this one, which reads what it hashes and asks git. A process that
+// becomes another program, as the recorder does when it cannot record, counts
+// again.
+func (t *Tracker) ours(e trace.Event) bool {
+	if e.Kind == trace.Fork {
+		if _, ok := t.own[e.Parent]; ok {
+			t.own[e.Pid] = false
+		}
+		return true
+	}
+	if e.Kind == trace.Exec {
+		self := path.Base(e.Path) == "stemma" || within(t.canonical(e.Path), t.home.self)
+		became, own := t.own[e.Pid]
+		switch {
+		case self:
+			t.own[e.Pid] = true
+		case own && became:
+			delete(t.own, e.Pid)
+		}
+		return self
+	}
+	_, own := t.own[e.Pid]
+	return own
 }
 
 func (t *Tracker) read(e trace.Event) {
