@@ -269,3 +269,10 @@ func (h *hub) close() {
 	h.mu.Unlock()
 	h.wg.Wait()
 }
+
+func withEnv(env []string, name, value string) []string {
+	if env == nil {
+		env = os.Environ()
+	}
+	return append(env[:len(env):len(env)], name+"="+value)
+}

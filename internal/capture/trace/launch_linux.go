@@ -200,10 +200,3 @@ func runFollowed(ctx context.Context, name string, w way, c Command, sink func(E
 	}
 	return out, nil
 }
-
-func withEnv(env []string, name, value string) []string {
-	if env == nil {
-		env = os.Environ()
-	}
-	return append(env[:len(env):len(env)], name+"="+value)
-}
