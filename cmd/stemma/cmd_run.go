@@ -152,15 +152,23 @@ func (r *running) captured(ctx context.Context, backend trace.Backend, tried []t
 	o.Env, _ = r.c.Flags().GetStringSlice("env")
 	x := capture.Begin(ctx, o, trace.Command{Argv: r.argv, Stdin: r.c.InOrStdin(), Stdout: r.c.OutOrStdout(), Stderr: r.c.ErrOrStderr()})
 	mark, markErr := capture.SpoolOf(r.dir).Mark(x)
+	// The back-end passes signals on to the command. Here they are only kept
+	// from ending us before the run is recorded.
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	out, err := x.Run(ctx, backend, tried)
+	for len(signals) > 0 {
+		<-signals
+	}
 	if err != nil {
 		if markErr == nil {
 			_ = os.Remove(mark)
 		}
+		signal.Reset()
 		return r.plainly("nothing is recorded, because the command could not be followed: %v", err)
 	}
 	signal.Ignore(syscall.SIGPIPE) // a closed standard error must not change how this ends
-	r.finish(ctx, x)
+	r.finish(ctx, x, signals)
 	if markErr == nil && r.recorded {
 		_ = os.Remove(mark)
 	}
@@ -168,14 +176,15 @@ func (r *running) captured(ctx context.Context, backend trace.Backend, tried []t
 }
 
 // finish decides, hashes, signs and records. Whatever goes wrong here is told.
-func (r *running) finish(ctx context.Context, x *capture.Capture) {
+func (r *running) finish(ctx context.Context, x *capture.Capture, signals <-chan os.Signal) {
 	defer func() {
 		if p := recover(); p != nil {
 			r.warn("%s is not recorded: a mistake in stemma: %v; please report it. stemma sync records that the run took place", x.ID(), p)
 		}
 	}()
-	stop, cancel := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	stop, cancel := context.WithCancel(ctx)
 	defer cancel()
+	go hurry(stop, cancel, signals)
 	res := x.Finish(stop)
 	how := r.record(ctx, res)
 	if !r.quiet {
@@ -183,6 +192,26 @@ func (r *running) finish(ctx context.Context, x *capture.Capture) {
 	}
 	if how != "" {
 		r.warn("%s", how)
+	}
+}
+
+// hurry cuts the hashing short: five seconds after a signal, for whoever ends
+// the command may send it twice, or at once when another one comes.
+func hurry(ctx context.Context, cancel func(), signals <-chan os.Signal) {
+	defer cancel()
+	select {
+	case <-signals:
+	case <-ctx.Done():
+		return
+	}
+	time.Sleep(50 * time.Millisecond) // of one and the same kill
+	for len(signals) > 0 {
+		<-signals
+	}
+	select {
+	case <-signals:
+	case <-time.After(5 * time.Second):
+	case <-ctx.Done():
 	}
 }
 

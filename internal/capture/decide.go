@@ -245,7 +245,7 @@ func (t *Tracker) asRead(x *File, d *digests) (string, error) {
 		return e.digest, nil
 	}
 	if x.Class != Both && x.last.same(f.first) {
-		return d.hash(f.path, f.first)
+		return d.hash(f.path, x.last)
 	}
 	if sum, ok := d.known(f.first); ok {
 		return sum, nil

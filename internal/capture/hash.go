@@ -120,12 +120,15 @@ func (d *digests) known(id identity) (string, bool) {
 	return hex.EncodeToString(sum[:]), ok
 }
 
-// hash reads the file at path, which must be in the state want, and gives its
-// digest. It never gives the digest of anything else: a file that is not in
+// hash gives the digest of the file at path in the state want: out of the
+// cache, or by reading the file, which must be in that state. It never gives the digest of anything else: a file that is not in
 // that state, or leaves it meanwhile, is errChanged.
 func (d *digests) hash(path string, want identity) (string, error) {
 	if !want.regular {
 		return "", errors.New("it is no regular file")
+	}
+	if sum, ok := d.known(want); ok {
+		return sum, nil
 	}
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -139,7 +142,7 @@ func (d *digests) hash(path string, want identity) (string, error) {
 	if !is.same(want) {
 		return "", errChanged
 	}
-	if sum, ok := d.known(is); ok {
+	if sum, ok := d.known(is); ok { // its mode or links changed
 		return sum, nil
 	}
 	began := time.Now()
