@@ -155,7 +155,11 @@ func (r *running) captured(ctx context.Context, backend trace.Backend, tried []t
 	// The back-end passes signals on to the command. Here they are only kept
 	// from ending us before the run is recorded.
 	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) { // as under nohup: the command inherits that
+			signal.Notify(signals, s)
+		}
+	}
 	out, err := x.Run(ctx, backend, tried)
 	for len(signals) > 0 {
 		<-signals

@@ -50,6 +50,7 @@ var errChanged = errors.New("it changed during or after the run, before it could
 // device, inode, size and both times.
 type digests struct {
 	path string
+	once sync.Once  // reads the file when it is first needed
 	mu   sync.Mutex // guards what follows
 	kept map[identity][sha256.Size]byte
 	news int
@@ -65,28 +66,31 @@ const cacheMagic = "stemma-digests/1\n"
 // cacheRow is 5 numbers of 8 bytes, little-endian, and the digest.
 const cacheRow = 5*8 + sha256.Size
 
-// openDigests reads the cache. It is derived: one that is missing, damaged or
-// of another version is as good as an empty one.
 func openDigests(path string) *digests {
-	d := &digests{path: path, ctx: context.Background(), racy: racy, kept: map[identity][sha256.Size]byte{}}
-	b, err := os.ReadFile(path)
+	return &digests{path: path, ctx: context.Background(), racy: racy, kept: map[identity][sha256.Size]byte{}}
+}
+
+// load reads the cache. It is derived: one that is missing, damaged or of
+// another version is as good as an empty one.
+func (d *digests) load() {
+	b, err := os.ReadFile(d.path)
 	if err != nil || len(b) < len(cacheMagic)+sha256.Size || !bytes.HasPrefix(b, []byte(cacheMagic)) {
-		return d
+		return
 	}
 	body, sum := b[:len(b)-sha256.Size], b[len(b)-sha256.Size:]
 	if s := sha256.Sum256(body); !bytes.Equal(s[:], sum) {
-		return d
+		return
 	}
 	for rows := body[len(cacheMagic):]; len(rows) >= cacheRow; rows = rows[cacheRow:] {
 		n := func(i int) uint64 { return binary.LittleEndian.Uint64(rows[8*i:]) }
 		id := identity{dev: n(0), ino: n(1), size: int64(n(2)), mtime: int64(n(3)), ctime: int64(n(4)), regular: true}
 		d.kept[id] = [sha256.Size]byte(rows[40:cacheRow])
 	}
-	return d
 }
 
 // save writes the cache. A failure costs time only, later.
 func (d *digests) save() error {
+	d.once.Do(d.load)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.news == 0 || d.path == "" {
@@ -114,6 +118,7 @@ func (d *digests) save() error {
 // known gives the digest of a state that was hashed before.
 func (d *digests) known(id identity) (string, bool) {
 	id.dir, id.regular = false, true
+	d.once.Do(d.load)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	sum, ok := d.kept[id]

@@ -207,6 +207,6 @@ func FuzzDigests(f *testing.F) {
 		if err := os.WriteFile(p, b, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		openDigests(p)
+		openDigests(p).load()
 	})
 }
