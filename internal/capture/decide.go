@@ -36,6 +36,7 @@ const (
 	ruleRemoved   = "removed"   // removed by the run
 	ruleGone      = "gone"      // not there after the run
 	ruleUnchanged = "unchanged" // opened for writing and not changed
+	ruleSpecial   = "special"   // no file that holds something
 	ruleLink      = "link"      // a symbolic link was made
 	ruleStayed    = "stayed"    // a model or dataset that was left in a folder for temporary files
 	ruleBefore    = "before"    // was in a folder for temporary files before the run
@@ -49,6 +50,7 @@ var Reasons = map[string]string{
 	ruleRemoved:   "was removed by the run",
 	ruleGone:      "is not there after the run",
 	ruleUnchanged: "was opened for writing and not changed",
+	ruleSpecial:   "is a pipe, a socket or a device",
 	ruleLink:      "is a symbolic link that the run made; what it points at counts",
 	ruleStayed:    "is a model or dataset that the run left behind, though in a folder for temporary files",
 	ruleBefore:    "was in a folder for temporary files before the run, so it was not made by it",
@@ -83,6 +85,8 @@ func (t *Tracker) decideOne(f *file) *File {
 		d.Class, d.Rule = Absent, ruleAbsent
 	case f.directory || there && d.last.dir:
 		d.Class, d.Rule = Folder, ruleFolder
+	case there && !d.last.regular:
+		d.Class, d.Rule = Device, ruleSpecial
 	case r.Class == Input:
 		t.usage(d, there)
 	case r.Name == "scratch":

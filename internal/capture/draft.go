@@ -304,13 +304,7 @@ func listOf(names []string) string {
 // completeness says how far the list of inputs can be relied on.
 func (r *Result) completeness(a *statement.Activity) {
 	a.Parameters["capture"] = r.Outcome.Backend
-	var tried []string
-	for _, t := range r.Tried {
-		if t.Err != nil {
-			tried = append(tried, t.Name+": "+t.Err.Error())
-		}
-	}
-	if len(tried) > 0 {
+	if tried := r.tried(); len(tried) > 0 {
 		a.Parameters["capture.tried"] = strings.Join(tried, "; ")
 	}
 	var why []string
@@ -344,6 +338,18 @@ func (r *Result) completeness(a *statement.Activity) {
 	if r.Complete {
 		a.InputsCompleteness = statement.Observed
 	}
+}
+
+// tried tells which ways of following the command did not work here. That a
+// run lies in no other one is no failure.
+func (r *Result) tried() []string {
+	var out []string
+	for _, t := range r.Tried {
+		if t.Err != nil && (t.Name != "outer" || r.Outer != "") {
+			out = append(out, t.Name+": "+t.Err.Error())
+		}
+	}
+	return out
 }
 
 // entities says what the activity's statement has no place for: the members

@@ -50,12 +50,7 @@ type Line struct {
 // evidence writes the whole of what was seen.
 func (r *Result) evidence() []statement.Evidence {
 	h := &Head{Version: 1, ID: r.ID, Started: r.started.UTC(), Ended: r.ended.UTC(), Backend: r.Outcome.Backend, Complete: r.Outcome.Complete,
-		Calls: r.Outcome.Calls, Events: len(r.Files), Inner: r.Inner, Overflow: r.Overflow}
-	for _, t := range r.Tried {
-		if t.Err != nil {
-			h.Tried = append(h.Tried, t.Name+": "+t.Err.Error())
-		}
-	}
+		Calls: r.Outcome.Calls, Events: len(r.Files), Tried: r.tried(), Inner: r.Inner, Overflow: r.Overflow}
 	var notes []string
 	for _, b := range r.Outcome.Blind {
 		h.Blind = append(h.Blind, b.Class+": "+b.Detail)

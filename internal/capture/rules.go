@@ -73,7 +73,10 @@ var Rules = []Rule{
 		func(p *place) bool {
 			return slices.ContainsFunc([]string{".mypy_cache", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints", ".tox", ".nox", ".cache", ".gradle", ".DS_Store"}, p.part) && p.rel != "" && !p.weights()
 		}},
-	{"workspace", Input, "in the workspace", func(p *place) bool { return p.rel != "" }},
+	{"workspace", Input, "in the workspace",
+		func(p *place) bool {
+			return p.rel != "" && !(p.home.wide() && (p.hidden() || p.cached() || systemPath(p.path) || p.in(p.home.temps...)))
+		}},
 	{"weights-in-cache", Input, "weights or data out of a cache are an input all the same",
 		func(p *place) bool { return p.weights() && (p.cached() || p.hidden()) }},
 	{"cache", Cache, "in a cache directory", func(p *place) bool { return p.cached() }},
@@ -127,6 +130,12 @@ type surroundings struct {
 	stemma    []string
 	self      string // the program that runs now
 	ignore    *gitignore.Matcher
+}
+
+// wide tells whether the workspace holds the home directory, or everything:
+// then hidden, system and temporary files in it are what they are elsewhere.
+func (s *surroundings) wide() bool {
+	return s.workspace == "/" || s.user != "" && within(s.user, s.workspace)
 }
 
 // newSurroundings reads the environment that the command is given.

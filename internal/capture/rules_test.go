@@ -92,6 +92,26 @@ func TestWorkspaceAnywhere(t *testing.T) {
 	}
 }
 
+// A workspace that is the home directory, or all, folds what it would fold
+// elsewhere.
+func TestWideWorkspace(t *testing.T) {
+	for _, w := range []string{"/home/ann", "/", "/home"} {
+		s := newSurroundings("/", []string{"HOME=/home/ann"})
+		s.workspace = w
+		for p, want := range map[string]string{"/home/ann/.bashrc": "settings", "/home/ann/.npm/x": "cache", "/home/ann/fraud/train.py": "workspace", "/home/ann/.cache/x.safetensors": "weights-in-cache"} {
+			if got := s.place(p).rule().Name; got != want {
+				t.Errorf("workspace %s: %s: rule %s, want %s", w, p, got, want)
+			}
+		}
+	}
+	s := newSurroundings("/", []string{"HOME=/root"})
+	for p, want := range map[string]string{"/usr/lib/x": "system", "/app/train.py": "workspace", "/tmp/x": "scratch", "/data/x.csv": "workspace"} {
+		if got := s.place(p).rule().Name; got != want {
+			t.Errorf("workspace /: %s: rule %s, want %s", p, got, want)
+		}
+	}
+}
+
 func TestRecognise(t *testing.T) {
 	var got []string
 	for _, p := range []string{"data/train.csv.gz", "m/fraud.safetensors", "m/model.json", "out/model_config.json", "metrics.csv", "eval/results.json", "a.bin", "pytorch_model-00001-of-00002.bin",
