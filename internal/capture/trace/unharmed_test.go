@@ -3,7 +3,6 @@
 package trace_test
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -47,16 +46,9 @@ func recorder(t testing.TB, dir, method, socket, id string, argv ...string) (*ex
 	report := filepath.Join(t.TempDir(), "report")
 	cmd := exec.Command(os.Args[0], append([]string{"program", "record", method, socket, id, report}, argv...)...)
 	cmd.Dir = dir
-	return cmd, func() (r recorded) {
+	return cmd, func() recorded {
 		t.Helper()
-		b, err := os.ReadFile(report)
-		if err == nil {
-			err = json.Unmarshal(b, &r)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return r
+		return readReport(t, report)
 	}
 }
 
@@ -109,7 +101,7 @@ func TestFailedCalls(t *testing.T) {
 
 // TestWorldOfTheCommand compares what a command finds with and without us.
 func TestWorldOfTheCommand(t *testing.T) {
-	const script = `echo "$0 $@"; pwd; umask; ulimit -Sn; ulimit -Hn; ulimit -c; env | grep -v -e ^_= -e ^PYTHONPATH= -e ^STEMMA_TRACE_PYTHON= | sort; ls -l /proc/self/fd | sed 's/.* \([0-9]*\) -> \(.*\)/\1 \2/' | grep -v -e /proc/ -e pipe: | sort; grep -e SigIgn -e SigBlk -e SigPnd /proc/self/status; cat /proc/self/fd/77; ps -o pgid= -p $$ >/dev/null; cat`
+	const script = `echo "$0 $@"; pwd; umask; ulimit -Sn; ulimit -Hn; ulimit -c; env | grep -v -e ^_= -e ^PYTHONPATH= -e ^STEMMA_TRACE_PYTHON= | sort; ls -l /proc/self/fd | sed 's/.* \([0-9]*\) -> \(.*\)/\1 \2/' | grep -v -e /proc/ -e pipe: | sort; grep -e SigIgn -e SigBlk -e SigPnd /proc/self/status; cat /proc/self/fd/777; ps -o pgid= -p $$ >/dev/null; cat`
 	dir := real(t, t.TempDir())
 	fd7, err := os.Create(dir + "/seven")
 	if err != nil {
@@ -134,10 +126,10 @@ func TestWorldOfTheCommand(t *testing.T) {
 		}
 		defer out.Close()
 		// An inherited descriptor, as from <(…) of a shell.
-		if err := syscall.Dup3(int(fd7.Fd()), 77, 0); err != nil {
+		if err := syscall.Dup3(int(fd7.Fd()), 777, 0); err != nil {
 			t.Fatal(err)
 		}
-		defer syscall.Close(77)
+		defer syscall.Close(777)
 		f(in, out)
 		b, err := os.ReadFile(dir + "/stdout")
 		if err != nil {
@@ -154,7 +146,7 @@ func TestWorldOfTheCommand(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	if !strings.Contains(want, "from stdin") || !strings.Contains(want, "77 "+dir+"/seven") {
+	if !strings.Contains(want, "from stdin") || !strings.Contains(want, "777 "+dir+"/seven") {
 		t.Fatalf("the test itself: %s", want)
 	}
 	each(t, all, func(t *testing.T, name string) {
@@ -284,6 +276,46 @@ func TestKeeperKilled(t *testing.T) {
 	if r := report(); !exists(dir+"/done") || !r.Complete {
 		t.Errorf("%+v", r)
 	}
+}
+
+// TestNothingIsKept: a run leaves no descriptor, thread or process behind.
+func TestNothingIsKept(t *testing.T) {
+	each(t, all, func(t *testing.T, name string) {
+		b := backend(t, name)
+		count := func() int {
+			d, err := os.ReadDir("/proc/self/fd")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(d)
+		}
+		dir := t.TempDir()
+		do := func() {
+			if _, err := b.Run(t.Context(), trace.Command{Argv: []string{"true"}, Dir: dir, Workspace: dir, Socket: dir + "/s"}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		do()
+		before := count()
+		for range 5 {
+			do()
+			if _, err := b.Run(t.Context(), trace.Command{Argv: []string{"./missing"}, Dir: dir}, nil); err == nil {
+				t.Fatal("no error")
+			}
+		}
+		eventually(t, "the end of the helper processes", func() bool {
+			tasks, _ := filepath.Glob("/proc/self/task/*/children")
+			for _, task := range tasks {
+				if b, _ := os.ReadFile(task); len(b) > 0 {
+					return false
+				}
+			}
+			return true
+		})
+		if after := count(); after > before {
+			t.Errorf("%d descriptors, were %d", after, before)
+		}
+	})
 }
 
 // killHelper kills a helper process of one recorder.
