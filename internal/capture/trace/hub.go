@@ -16,12 +16,16 @@ import (
 // credentials. It sends one line of JSON, a hello, and gets one back, a
 // welcome. Then the outer run sends the frames of all events of that process
 // and its descendants until one of the two ends. The inner recorder reads them
-// from the same connection, which its child hands to it.
+// from the same connection, which its child hands to it. A recorder that does
+// not take its events from the outer run announces itself all the same.
 
 type hello struct {
 	Version int    `json:"version"`
 	ID      string `json:"id"`
 	Probe   bool   `json:"probe,omitempty"`
+	// Announce asks for no events: the recorder, which is the one who says it,
+	// only tells that it is there, because it follows its command by itself.
+	Announce bool `json:"announce,omitempty"`
 }
 
 type welcome struct {
@@ -116,10 +120,10 @@ func (h *hub) one(conn *net.UnixConn) {
 	case h.backend == "":
 		refused = "the outer run does not follow calls"
 	}
-	if refused != "" {
-		if !in.Probe && err == nil {
-			h.c.q.push(Event{Kind: SubRun, Pid: pid, Sub: in.ID, At: time.Now()})
-		}
+	if in.Announce && refused == "" || refused != "" && err == nil && in.Version == protocolVersion && !in.Probe {
+		h.c.q.push(Event{Kind: SubRun, Pid: pid, Sub: in.ID, At: time.Now()})
+	}
+	if refused != "" || in.Announce {
 		answer(conn, welcome{Refused: refused})
 		return
 	}
@@ -275,4 +279,26 @@ func withEnv(env []string, name, value string) []string {
 		env = os.Environ()
 	}
 	return append(env[:len(env):len(env)], name+"="+value)
+}
+
+// announce tells the outer run, if there is one, of a run that follows its
+// command without it. Nothing depends on its success.
+func announce(id string) {
+	path := os.Getenv(SocketEnv)
+	if path == "" {
+		return
+	}
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(time.Second))
+	b, err := json.Marshal(hello{Version: protocolVersion, ID: id, Announce: true})
+	if err != nil {
+		return
+	}
+	if _, err := conn.Write(append(b, '\n')); err == nil {
+		conn.Read(b[:1])
+	}
 }

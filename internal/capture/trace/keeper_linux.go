@@ -119,46 +119,53 @@ func keeper(args []string) int {
 	if c.send(message{Do: "kept"}) != nil {
 		return 125
 	}
-	watch(c, fds[0], b)
-	rescue(fds[0], b)
-	for poll(fds[0], -1)&unix.POLLHUP == 0 {
-		var n notification
-		if receiveNotification(fds[0], &n) == 0 {
-			letGo(fds[0], n.id)
-		}
-	}
+	// The end of the recorder is awaited by a thread of its own, because the
+	// other may wait in the kernel for a call that the recorder took.
+	gone := new(atomic.Bool)
+	go func() {
+		c.timeout(0)
+		c.receive()
+		rescue(fds[0], b)
+		gone.Store(true)
+	}()
+	keep(fds[0], b, gone)
 	return 0
 }
 
-// watch returns when the recorder is gone or the tree has ended.
-func watch(c channel, listener int, b *board) {
-	fds := []unix.PollFd{{Fd: int32(c.fd), Events: unix.POLLIN}, {Fd: int32(listener)}}
+// keep lets calls go on that the recorder does not answer, and returns when the
+// tree has ended.
+func keep(listener int, b *board, gone *atomic.Bool) {
 	last, still := uint64(0), 0
 	for {
-		n, err := unix.Poll(fds, int(keeperTick/time.Millisecond))
-		if err != nil && err != unix.EINTR {
-			return
-		}
-		if n > 0 && (fds[0].Revents != 0 || fds[1].Revents&unix.POLLHUP != 0) {
-			return
-		}
-		served := b.served.Load()
-		waits := b.busy.Load() != 0 || poll(listener, 0)&unix.POLLIN != 0
-		if !waits || served != last {
-			last, still = served, 0
-			continue
-		}
-		if still++; still < stallTicks {
-			continue
-		}
-		if b.busy.Load() != 0 && letGo(listener, b.last.Load()) == 0 {
-			b.stolen.Add(1)
-		}
-		var nt notification
-		for poll(listener, 0)&unix.POLLIN != 0 && b.served.Load() == served {
-			if receiveNotification(listener, &nt) == 0 && letGo(listener, nt.id) == 0 {
+		stalled := still >= stallTicks
+		if !stalled && !gone.Load() {
+			// Without POLLIN in the request, only the end of the tree wakes.
+			p := []unix.PollFd{{Fd: int32(listener)}}
+			if n, err := unix.Poll(p, int(keeperTick/time.Millisecond)); err == nil && n > 0 && p[0].Revents&(unix.POLLHUP|unix.POLLNVAL) != 0 {
+				return
+			}
+			served := b.served.Load()
+			if served != last || b.busy.Load() == 0 && poll(listener, 0)&unix.POLLIN == 0 {
+				last, still = served, 0
+				continue
+			}
+			if still++; still == stallTicks && b.busy.Load() != 0 && letGo(listener, b.last.Load()) == 0 {
 				b.stolen.Add(1)
 			}
+			continue
+		}
+		r := poll(listener, int(keeperTick/time.Millisecond))
+		if !gone.Load() && b.served.Load() != last { // the recorder goes on
+			still = 0
+			continue
+		}
+		if r&unix.POLLIN != 0 {
+			var n notification
+			if receiveNotification(listener, &n) == 0 && letGo(listener, n.id) == 0 && !gone.Load() {
+				b.stolen.Add(1)
+			}
+		} else if r&(unix.POLLHUP|unix.POLLNVAL) != 0 {
+			return
 		}
 	}
 }

@@ -167,6 +167,9 @@ func runFollowed(ctx context.Context, name string, w way, c Command, sink func(E
 		col.outcome(&out)
 		out.Blind = append(out.Blind, blind...)
 	}()
+	if !probe && name != (outer{}).Name() {
+		announce(c.ID)
+	}
 	l, err := startShim(c, col)
 	if err != nil {
 		return out, err

@@ -62,6 +62,13 @@ func runCommand(t testing.TB, b trace.Backend, c trace.Command) (r result) {
 		c.Stdout = out
 	}
 	c.Stderr = errOut
+	r = runCommandTo(t, b, c)
+	r.stdout, r.stderr = readBack(t, out), readBack(t, errOut)
+	return r
+}
+
+func runCommandTo(t testing.TB, b trace.Backend, c trace.Command) (r result) {
+	t.Helper()
 	var mu sync.Mutex
 	r.out, r.err = b.Run(context.Background(), c, func(e trace.Event) {
 		if !mu.TryLock() {
@@ -71,7 +78,6 @@ func runCommand(t testing.TB, b trace.Backend, c trace.Command) (r result) {
 		defer mu.Unlock()
 		r.events = append(r.events, e)
 	})
-	r.stdout, r.stderr = readBack(t, out), readBack(t, errOut)
 	return r
 }
 

@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 	"unsafe"
 
@@ -43,8 +42,8 @@ type notifyWay struct {
 	board    *board
 	page     []byte
 	o        *observer
-	serving  sync.WaitGroup
-	ended    chan struct{}
+	served   bool          // serve was started
+	ended    chan struct{} // closed when serve returns
 
 	// Owned by the serving goroutine.
 	pidfds map[int32]int // to process
@@ -97,7 +96,7 @@ func (w *notifyWay) follow(_ context.Context, l *launch, m message) (<-chan stru
 	w.o.noNewPrivs = got.NoNewPrivs
 	w.o.newProcess = w.watchProcess
 	w.pidfds = map[int32]int{}
-	w.serving.Add(1)
+	w.served = true
 	go w.serve()
 	return w.ended, nil
 }
@@ -186,7 +185,6 @@ func (w *notifyWay) watchProcess(tgid int) {
 
 // serve answers notifications until the tree has ended or stop is written.
 func (w *notifyWay) serve() {
-	defer w.serving.Done()
 	defer close(w.ended)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -276,15 +274,28 @@ func (w *notifyWay) answer() {
 	w.board.busy.Store(0)
 }
 
+// left ends the serving. When the keeper took a call at the very moment, serve
+// may wait for the next one in the kernel, which may never come: then it is
+// left there.
 func (w *notifyWay) left() {
 	var one = [8]byte{1}
 	unix.Write(w.stop, one[:])
-	w.serving.Wait()
+	select {
+	case <-w.ended:
+	case <-time.After(time.Second):
+	}
 }
 
 func (w *notifyWay) finish() {
-	if w.o != nil {
+	if w.served {
 		w.left()
+		select {
+		case <-w.ended:
+		default:
+			w.lost("the thread that answers calls did not end")
+			w.kc.close()
+			return
+		}
 	}
 	if w.page != nil {
 		if n := w.board.stolen.Load(); n > 0 {

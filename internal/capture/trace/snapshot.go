@@ -35,6 +35,7 @@ func (s *snapshot) Run(ctx context.Context, c Command, sink func(Event)) (out Ou
 	cmd := exec.Command(c.Argv[0], c.Argv[1:]...)
 	cmd.Dir, cmd.Env = c.Dir, r.env
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Stdin, c.Stdout, c.Stderr
+	announce(c.ID)
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		return out, err
