@@ -105,24 +105,17 @@ func release(ts *testscript.TestScript, _ bool, _ []string) {
 	holding = nil
 }
 
-// killrun CMD… begins `stemma run -- CMD…`, and kills the recorder when its
-// command has begun.
+// killrun FILE CMD… begins `stemma run -- CMD…`, and kills the recorder when
+// its command has made the file.
 func killRun(ts *testscript.TestScript, neg bool, args []string) {
-	self, err := exec.LookPath("stemma")
-	if err != nil {
-		self = "stemma"
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: killrun FILE CMD…")
 	}
-	c := exec.Command(self, append([]string{"run", "--quiet", "--"}, args...)...)
+	c := exec.Command("stemma", append([]string{"run", "--quiet", "--"}, args[1:]...)...)
 	c.Dir = ts.MkAbs(".")
 	c.Env = append(os.Environ(), "STEMMA_CONFIG="+ts.Getenv("STEMMA_CONFIG"), "STEMMA_PRINCIPAL="+ts.Getenv("STEMMA_PRINCIPAL"), "HOME="+ts.Getenv("HOME"), "XDG_CACHE_HOME="+ts.Getenv("XDG_CACHE_HOME"))
 	ts.Check(c.Start())
-	for range 500 {
-		time.Sleep(10 * time.Millisecond)
-		if m, _ := filepath.Glob(ts.MkAbs(".stemma/spool/*.begun")); len(m) > 0 {
-			break
-		}
-	}
-	time.Sleep(150 * time.Millisecond)
+	waitFor(ts, false, args[:1])
 	ts.Check(c.Process.Signal(syscall.SIGKILL))
 	_ = c.Wait()
 }
@@ -177,7 +170,7 @@ func TestFullDisk(t *testing.T) {
 
 // waitfor FILE waits until a file is there and holds something.
 func waitFor(ts *testscript.TestScript, neg bool, args []string) {
-	for range 1000 {
+	for range 6000 {
 		if st, err := os.Stat(ts.MkAbs(args[0])); err == nil && st.Size() > 0 {
 			return
 		}
