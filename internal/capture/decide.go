@@ -77,7 +77,7 @@ func (t *Tracker) decideOne(f *file) *File {
 	d.last, there = identify(f.path)
 	d.Size = d.last.size
 	_, d.Role = recognise(f.path)
-	if f.executed && !scriptName(d.Role) {
+	if f.executed && d.Role != roleScript {
 		d.Role = roleProgram
 	}
 	switch {
@@ -101,8 +101,6 @@ func (t *Tracker) decideOne(f *file) *File {
 	}
 	return d
 }
-
-func scriptName(role string) bool { return role == roleScript }
 
 func (t *Tracker) name(path string) string {
 	if path == "" {

@@ -120,7 +120,7 @@ func (r *Revision) mark(ctx context.Context, files []*File) (uncommitted []*File
 		if dirty[f.file.path] {
 			f.Dirty = true
 			uncommitted = append(uncommitted, f)
-		} else if f.Role == roleScript || f.Role == roleConfig || f.Role == rolePrompt {
+		} else if edited(f.Role) {
 			rel := strings.TrimPrefix(f.file.path, r.Root+"/")
 			ask = append(ask, rel)
 			byRel[rel] = f

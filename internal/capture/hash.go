@@ -28,13 +28,13 @@ const racy = time.Second
 // cacheEntries is how many digests the cache keeps.
 const cacheEntries = 1 << 19
 
-// earlySize is the largest script or configuration that is hashed while the
+// earlySize is the largest script, source, configuration or prompt that is hashed while the
 // run goes on, because people edit those meanwhile.
 const earlySize = 1 << 20
 
 func earlyName(path string) bool {
 	_, role := recognise(path)
-	return role == roleScript || role == roleConfig || role == rolePrompt
+	return edited(role)
 }
 
 // content is what a file held in one state.

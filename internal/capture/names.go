@@ -20,6 +20,7 @@ const (
 	roleModel   = "model"
 	roleConfig  = "config"
 	roleScript  = "script"
+	roleSource  = "source"
 	roleProgram = "program"
 	rolePrompt  = "prompt"
 	roleMetrics = "metrics"
@@ -29,7 +30,8 @@ const (
 var (
 	datasetExt = words("csv tsv psv parquet arrow feather ipc orc avro jsonl ndjson tfrecord tfrecords npz npy hdf5 h5 lmdb mdb zarr mat sas7bdat dta sav xlsx xls sqlite sqlite3 db duckdb recordio libsvm svmlight arff webdataset")
 	modelExt   = words("safetensors gguf ggml pt pth ckpt onnx pkl pickle joblib keras tflite pb pdparams pdmodel mlmodel caffemodel engine bst ubj llamafile cbm nemo mar torchscript")
-	scriptExt  = words("py pyw ipynb r rmd jl sh bash zsh pl rb js mjs ts lua sql scala java go c cc cpp cxx h hpp cu rs m php kt swift hs nf smk mk cmake do")
+	scriptExt  = words("py pyw ipynb r rmd jl sh bash zsh pl rb js mjs ts lua sql php nf smk mk cmake do")
+	sourceExt  = words("scala java go c cc cpp cxx h hh hpp cu cuh rs m kt swift hs pyx proto s asm")
 	configExt  = words("json json5 yaml yml toml ini cfg conf properties xml hcl tf libsonnet jsonnet gin args")
 	mediaExt   = words("jpg jpeg png gif bmp tif tiff webp wav flac mp3 ogg mp4 avi mkv webm txt text md html pdf")
 	packedExt  = words("gz zst bz2 xz lz4")
@@ -45,6 +47,11 @@ func words(s string) map[string]bool {
 		m["."+w] = true
 	}
 	return m
+}
+
+// edited tells whether a file of that role is one that people write by hand.
+func edited(role string) bool {
+	return role == roleScript || role == roleSource || role == roleConfig || role == rolePrompt
 }
 
 // recognise tells by the name alone what sort of thing a file is and what it
@@ -70,6 +77,8 @@ func recognise(p string) (prov.Kind, string) {
 		return prov.File, rolePrompt
 	case scriptExt[ext], base == "makefile", base == "gnumakefile", base == "dockerfile", base == "snakefile", base == "justfile":
 		return prov.File, roleScript
+	case sourceExt[ext]:
+		return prov.File, roleSource
 	case configExt[ext]:
 		return prov.File, roleConfig
 	case mediaExt[ext]:

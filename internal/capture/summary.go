@@ -56,7 +56,7 @@ func rows(w io.Writer, title string, items []item, digest func(*File) string) {
 		if it.file == nil {
 			return 0
 		}
-		return slices.Index([]string{roleModel, roleDataset, roleMetrics, rolePrompt, roleConfig, roleScript, roleProgram, roleData, ""}, it.file.Role) + 1
+		return slices.Index([]string{roleModel, roleDataset, roleMetrics, rolePrompt, roleConfig, roleScript, roleSource, roleProgram, roleData, ""}, it.file.Role) + 1
 	}
 	slices.SortStableFunc(items, func(a, b item) int { return rank(a) - rank(b) })
 	for i, it := range items {
