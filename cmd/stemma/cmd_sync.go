@@ -101,10 +101,17 @@ func (s syncing) one(ctx context.Context, x capture.Spooled) error {
 		if s.key.Name == "" {
 			return errors.New("it is not signed, and there is no key to sign it with; stemma key new default makes one")
 		}
+		if !x.Own {
+			return fmt.Errorf("it is not signed, and another user may have written %s; whoever owns it can sync it", x.Path)
+		}
 		lines = nil
 		for _, l := range x.Lines {
-			if _, err := statement.Parse(l); err != nil {
+			st, err := statement.Parse(l)
+			if err != nil {
 				return err
+			}
+			if t := st.PredicateType; t != statement.ActivityType && t != statement.EntityType {
+				return fmt.Errorf("it is not signed and says %s, which no capture does", t)
 			}
 			signer, err := s.key.Signer()
 			if err != nil {

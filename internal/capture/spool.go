@@ -72,6 +72,7 @@ type Spooled struct {
 	Path   string
 	ID     string
 	Signed bool
+	Own    bool // it belongs to this user, and nobody else may write it
 	Lines  [][]byte
 }
 
@@ -105,7 +106,7 @@ func (s Spool) List() ([]Spooled, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading the spool: %w", err)
 		}
-		x := dated{Spooled{Path: filepath.Join(s.Dir, e.Name()), ID: id, Signed: signed}, st.ModTime()}
+		x := dated{Spooled{Path: filepath.Join(s.Dir, e.Name()), ID: id, Signed: signed, Own: own(st)}, st.ModTime()}
 		for l := range bytes.SplitSeq(b, []byte("\n")) {
 			if len(l) > 0 {
 				x.Lines = append(x.Lines, l)
@@ -119,6 +120,13 @@ func (s Spool) List() ([]Spooled, error) {
 		plain[i] = out[i].Spooled
 	}
 	return plain, nil
+}
+
+// own tells whether a file can only have been written by this user: what is
+// not signed yet must be, for it will be signed with this user's key.
+func own(st os.FileInfo) bool {
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	return ok && int(sys.Uid) == os.Getuid() && st.Mode().Perm()&0o022 == 0 && sys.Nlink == 1
 }
 
 // Done takes a file out of the spool, after what it holds was recorded.
@@ -157,8 +165,12 @@ func (s Spool) Lost() []Begun {
 	list, _ := filepath.Glob(filepath.Join(s.Dir, "*"+begunExt))
 	var out []Begun
 	for _, p := range list {
+		st, err := os.Lstat(p)
+		if err != nil || st.Size() > maxLine || !own(st) { // another user's run is for that user to tell
+			continue
+		}
 		b, err := os.ReadFile(p)
-		if err != nil || len(b) > maxLine {
+		if err != nil {
 			continue
 		}
 		x := Begun{Path: p}

@@ -39,6 +39,15 @@ func TestSpool(t *testing.T) {
 	if l[0].ID != "r-b" || !l[0].Signed || len(l[0].Lines) != 2 || l[1].ID != "r-a" || l[1].Signed {
 		t.Errorf("%+v", l)
 	}
+	if !l[1].Own {
+		t.Error("a file of ours is not our own")
+	}
+	if err := os.Chmod(l[1].Path, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if l, _ := s.List(); l[1].Own {
+		t.Error("what others may write is our own")
+	}
 	if err := l[0].Done(); err != nil {
 		t.Fatal(err)
 	}
