@@ -378,7 +378,7 @@ func (r *Result) entities() []importer.Draft {
 
 // folder tells the members of a folder. One that was read is derived from
 // them, so that each leads to the runs that read it; the members of one that
-// was written are part of it, so that each leads to the run that wrote it.
+// was written are part of it, and outputs of the run themselves.
 func (r *Result) folder(it *item, digest func(*File) string, written bool) []importer.Draft {
 	res, _ := it.resource()
 	dir := statement.Subject{Name: res.Ref, Digest: res.Digest}
@@ -402,7 +402,8 @@ func (r *Result) folder(it *item, digest func(*File) string, written bool) []imp
 		e.Derived = []statement.Derivation{d}
 		return out
 	}
-	return append(out, importer.Draft{Subjects: members, Predicate: &statement.Entity{State: "described", At: statement.NewTime(r.ended), PartOf: []statement.Resource{res}}})
+	return append(out, importer.Draft{Subjects: members, Predicate: &statement.Activity{Kind: r.kind, ID: ActivityRef(r.ID).String()}},
+		importer.Draft{Subjects: members, Predicate: &statement.Entity{State: "described", At: statement.NewTime(r.ended), PartOf: []statement.Resource{res}}})
 }
 
 // blob keeps bytes as evidence.
