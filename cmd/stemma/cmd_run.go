@@ -42,6 +42,7 @@ func runCommand() *cobra.Command {
 	c := &cobra.Command{Use: "run [flags] [--] CMD…", Short: "Run a command and record what it read, wrote, executed and connected to",
 		Example: "  stemma run -- python3 train.py --epochs 3\n  stemma run --kind train --env SEED -- make -j4 model\n  stemma show RUN --skipped",
 		Long: "The command runs and ends as it would without: its input, output and exit code are its own, and a failure to record is told and changes nothing.\n" +
+			"Beside its own exit codes there are 125 (--strict, and the run cannot be recorded), 126 (it cannot be executed) and 127 (it was not found).\n" +
 			"Flags stand before the command. docs/capture.md tells what is recorded and what is not",
 	}
 	c.Flags().SetInterspersed(false)
