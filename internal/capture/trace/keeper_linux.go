@@ -5,7 +5,6 @@ package trace
 import (
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -77,7 +76,6 @@ func detach(keep ...int) {
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGPIPE,
 		syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM)
 	os.Chdir("/")
-	debug.SetMemoryLimit(64 << 20)
 	for _, fd := range keep {
 		unix.CloseOnExec(fd)
 	}
@@ -90,7 +88,7 @@ func detach(keep ...int) {
 // stood still for stallTicks of these while a call waits.
 const (
 	keeperTick = 250 * time.Millisecond
-	stallTicks = 4
+	stallTicks = 8
 )
 
 // keeper holds the listener too. While the recorder lives and answers, the

@@ -69,6 +69,11 @@ func lookPath(c Command) (string, error) {
 	return exec.LookPath(c.Argv[0])
 }
 
+// canaryTimeout is how long the report of the sentinel is waited for. A report
+// that comes at all comes within milliseconds, on a machine that is not very
+// busy.
+const canaryTimeout = 5 * time.Second
+
 // prove makes the shim open the sentinel and waits until it was reported.
 func (l *launch) prove() error {
 	if err := l.c.send(message{Do: "canary"}); err != nil {
@@ -80,7 +85,7 @@ func (l *launch) prove() error {
 	select {
 	case <-l.col.seen:
 		return nil
-	case <-time.After(2 * time.Second):
+	case <-time.After(canaryTimeout):
 		return errors.New("a file that was opened as a test was not reported, so calls are not seen; another tool that filters system calls may stand before this one")
 	}
 }

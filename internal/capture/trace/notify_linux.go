@@ -170,8 +170,16 @@ func startHelper(arg string, fds ...int) (*os.Process, channel, error) {
 	return p, ours, nil
 }
 
+// maxWatched bounds the processes whose end is awaited at once, by the
+// descriptors that it takes. The end of further ones is not told.
+const maxWatched = 4096
+
 // watchProcess makes the end of a process known.
 func (w *notifyWay) watchProcess(tgid int) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || uint64(len(w.pidfds)) >= min(maxWatched, limit.Cur/2) {
+		return
+	}
 	fd, err := unix.PidfdOpen(tgid, 0)
 	if err != nil {
 		return

@@ -60,8 +60,11 @@ func (o *observer) process(tid int, now time.Time) *process {
 	if err != nil {
 		return nil
 	}
-	if len(o.tids) > 1<<16 {
+	if len(o.tids) > 1<<14 {
 		clear(o.tids)
+		for _, p := range o.procs {
+			p.tids = nil
+		}
 	}
 	p := o.procs[tgid]
 	if p == nil {

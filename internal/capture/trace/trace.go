@@ -2,6 +2,32 @@
 // wrote, renamed and removed, what it executed and where it connected. It
 // records evidence; it is no sandbox: a process that wants to hide can race
 // the reading of a path.
+//
+// Five back-ends do it, and each is proved by opening a sentinel before it is
+// trusted:
+//
+//   - outer: inside of another run, that run tells what this command does.
+//   - seccomp-notify: the kernel asks the recorder at each watched call.
+//   - seccomp-ptrace: a filter stops the process at watched calls for a tracer.
+//   - ptrace: a tracer stops the process at every call, and knows the result.
+//   - snapshot: the workspace is compared before and after, and Python programs
+//     tell what they open.
+//
+// The processes, on Linux:
+//
+//	recorder ── the caller; parent of the command; answers notifications
+//	├─ shim ─── our binary again, which prepares itself and then becomes the command
+//	├─ keeper ─ seccomp-notify: answers when the recorder is stopped or gone
+//	└─ tracer ─ ptrace: traces; goes on when the recorder is gone
+//
+// Keeper and tracer have a session of their own, so that no key of the terminal
+// reaches them, and stay as long as a process of the tree lives.
+//
+// What cannot be had: under seccomp-notify, when recorder and keeper are both
+// killed (SIGKILL), and under seccomp-ptrace, when the tracer is, watched calls
+// of the command fail with ENOSYS. Under ptrace no death does harm. A signal
+// other than SIGHUP and SIGINT that the caller was started to ignore is not
+// ignored by the command, because the Go runtime does not keep that.
 package trace
 
 import (
