@@ -116,7 +116,11 @@ func ApprovalText(subjects []Subject, a *Approval) string {
 	}
 	line("as", a.Approver)
 	line("in the role", a.Role)
-	line("for the environments", strings.Join(a.Environments, ", "))
+	environments := "all"
+	if len(a.Environments) > 0 {
+		environments = strings.Join(a.Environments, ", ")
+	}
+	line("for the environments", environments)
 	line("decided at", a.DecidedAt.String())
 	line("valid from", a.ValidFrom.String())
 	line("valid until", a.ValidUntil.String())

@@ -147,8 +147,12 @@ func (f *folder) statement(s *statement.Statement) {
 		f.delegation(p)
 	case *statement.Notice:
 		f.notice(p)
-	case *statement.Policy, *statement.Waiver, *statement.VSA:
-		f.document(s.PredicateType, p)
+	case *statement.Policy:
+		f.policy(p)
+	case *statement.Waiver:
+		f.waiver(p)
+	case *statement.VSA:
+		f.document(s.PredicateType)
 	case *statement.Retraction:
 		f.g.retract(p.Entry, f.k)
 	default:

@@ -4,15 +4,33 @@ package formats
 
 import (
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/internal/importer/intoto"
+	"github.com/stemma-lineage/stemma/internal/importer/mlflow"
+	"github.com/stemma-lineage/stemma/internal/importer/modelsigning"
 	"github.com/stemma-lineage/stemma/internal/importer/openlineage"
+	"github.com/stemma-lineage/stemma/internal/importer/sigstore"
+	"github.com/stemma-lineage/stemma/internal/importer/cyclonedx"
+	"github.com/stemma-lineage/stemma/internal/importer/spdx"
+	"github.com/stemma-lineage/stemma/internal/importer/vex"
 )
 
 // Options are what the importers need to know from the person who imports.
-type Options struct{}
+type Options struct {
+	// Trust is what the signatures of evidence are checked against; nil trusts
+	// nothing.
+	Trust *sigstore.Trust
+}
 
 // All gives every importer.
-func All(Options) []importer.Importer {
+func All(o Options) []importer.Importer {
 	return []importer.Importer{
 		openlineage.Importer{},
+		modelsigning.Importer{Trust: o.Trust},
+		intoto.Importer{Options: intoto.Options{Trust: o.Trust}},
+		sigstore.Importer{},
+		mlflow.Importer{},
+		cyclonedx.Importer{},
+		spdx.Importer{},
+		vex.Importer{},
 	}
 }
