@@ -35,7 +35,7 @@ func (n notify) Run(ctx context.Context, c Command, sink func(Event)) (Outcome, 
 type notifyWay struct {
 	col      *collector
 	listener int
-	epoll    int
+	epoll    int // of the pidfds
 	stop     int // an event descriptor
 	keeper   *os.Process
 	kc       channel
@@ -86,11 +86,6 @@ func (w *notifyWay) follow(_ context.Context, l *launch, m message) (<-chan stru
 	}
 	if w.stop, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("waiting for calls: %w", err)
-	}
-	for _, fd := range []int{w.listener, w.stop} {
-		if err := w.await(fd); err != nil {
-			return nil, fmt.Errorf("waiting for calls: %w", err)
-		}
 	}
 	w.o = newObserver(w.col.q.push)
 	w.o.noNewPrivs = got.NoNewPrivs
@@ -196,35 +191,35 @@ func (w *notifyWay) serve() {
 	defer close(w.ended)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	events := make([]unix.EpollEvent, 64)
+	// The listener is not among the descriptors of epoll: poll(2) hands the
+	// processor over directly from the thread that calls (Linux 6.6).
+	fds := []unix.PollFd{{Fd: int32(w.listener), Events: unix.POLLIN}, {Fd: int32(w.stop), Events: unix.POLLIN}, {Fd: int32(w.epoll), Events: unix.POLLIN}}
 	for {
-		n, err := unix.EpollWait(w.epoll, events, -1)
-		if err == unix.EINTR {
+		if _, err := unix.Poll(fds, -1); err == unix.EINTR {
 			continue
-		}
-		if err != nil {
+		} else if err != nil {
 			w.lost("waiting for calls: " + err.Error())
 			return
 		}
-		hangup, stop := false, false
-		for _, e := range events[:n] {
-			switch {
-			case e.Fd == int32(w.listener) && e.Events&unix.EPOLLIN != 0:
-				w.answer()
-			case e.Fd == int32(w.listener):
-				hangup = true
-			case e.Fd == int32(w.stop):
-				stop = true
-			}
+		if fds[0].Revents&unix.POLLIN != 0 {
+			w.answer()
 		}
-		for _, e := range events[:n] {
-			if tgid, ok := w.pidfds[e.Fd]; ok {
-				w.processEnded(int(e.Fd), tgid)
-			}
+		if fds[2].Revents != 0 {
+			w.processesEnded()
 		}
-		if hangup || stop {
-			w.endAll(stop)
+		if hangup := fds[0].Revents&unix.POLLIN == 0 && fds[0].Revents != 0; hangup || fds[1].Revents != 0 {
+			w.endAll(!hangup)
 			return
+		}
+	}
+}
+
+func (w *notifyWay) processesEnded() {
+	var events [64]unix.EpollEvent
+	n, _ := unix.EpollWait(w.epoll, events[:], 0)
+	for _, e := range events[:max(n, 0)] {
+		if tgid, ok := w.pidfds[e.Fd]; ok {
+			w.processEnded(int(e.Fd), tgid)
 		}
 	}
 }
@@ -267,17 +262,13 @@ func (w *notifyWay) answer() {
 	w.board.busy.Store(1)
 	w.calls++
 	w.o.look(int(n.pid), n.arch, uint32(n.nr), &n.args)
-	// What was read is true only when the thread still waits: else its number
-	// may belong to another one.
-	id := n.id
-	if len(w.o.out) > 0 {
-		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(w.listener), unix.SECCOMP_IOCTL_NOTIF_ID_VALID, uintptr(unsafe.Pointer(&id))); errno == 0 {
-			for _, e := range w.o.out {
-				w.col.q.push(e)
-			}
+	// The answer is taken only while the thread still waits. So when it is, what
+	// was read is of that thread and not of one that got its number later.
+	if letGo(w.listener, n.id) == 0 {
+		for _, e := range w.o.out {
+			w.col.q.push(e)
 		}
 	}
-	letGo(w.listener, n.id)
 	w.board.served.Add(1)
 	w.board.busy.Store(0)
 }
