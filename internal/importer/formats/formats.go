@@ -4,14 +4,19 @@ package formats
 
 import (
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/internal/importer/cyclonedx"
+	"github.com/stemma-lineage/stemma/internal/importer/git"
+	"github.com/stemma-lineage/stemma/internal/importer/githuboidc"
 	"github.com/stemma-lineage/stemma/internal/importer/intoto"
 	"github.com/stemma-lineage/stemma/internal/importer/mlflow"
 	"github.com/stemma-lineage/stemma/internal/importer/modelsigning"
 	"github.com/stemma-lineage/stemma/internal/importer/openlineage"
+	"github.com/stemma-lineage/stemma/internal/importer/otel"
+	"github.com/stemma-lineage/stemma/internal/importer/provjson"
 	"github.com/stemma-lineage/stemma/internal/importer/sigstore"
-	"github.com/stemma-lineage/stemma/internal/importer/cyclonedx"
 	"github.com/stemma-lineage/stemma/internal/importer/spdx"
 	"github.com/stemma-lineage/stemma/internal/importer/vex"
+	"github.com/stemma-lineage/stemma/statement"
 )
 
 // Options are what the importers need to know from the person who imports.
@@ -19,6 +24,12 @@ type Options struct {
 	// Trust is what the signatures of evidence are checked against; nil trusts
 	// nothing.
 	Trust *sigstore.Trust
+	// Signers are whose SSH keys sign commits and tags; nil: nobody's.
+	Signers *statement.Trust
+	// OpenPGP is a ring of public keys for commits and tags; nil: none.
+	OpenPGP []byte
+	// JWKS is the key set of the issuer of GitHub's workflow tokens; nil: none.
+	JWKS []byte
 }
 
 // All gives every importer.
@@ -32,5 +43,9 @@ func All(o Options) []importer.Importer {
 		cyclonedx.Importer{},
 		spdx.Importer{},
 		vex.Importer{},
+		otel.Importer{},
+		git.Importer{Options: git.Options{Trust: o.Signers, OpenPGP: o.OpenPGP}},
+		githuboidc.Importer{Options: githuboidc.Options{JWKS: o.JWKS}},
+		provjson.Importer{},
 	}
 }
