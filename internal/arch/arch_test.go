@@ -25,7 +25,7 @@ var layers = [][]string{
 	{"internal/query", "internal/importer/openlineage", "internal/importer/mlflow", "internal/importer/otel", "internal/importer/git", "internal/importer/githuboidc", "internal/importer/provjson", "internal/importer/sigstore", "internal/importer/bom"},
 	{"internal/importer/modelsigning", "internal/importer/intoto", "internal/importer/bom/bomtest", "internal/importer/cyclonedx", "internal/importer/spdx", "internal/importer/vex"},
 	{"internal/report", "internal/importer/formats", "internal/policy"},
-	{"bundle"},
+	{"bundle", "internal/capture"},
 	{"internal/app", "internal/intake"},
 	{"internal/story"},
 	{"cmd/stemma"},
