@@ -312,8 +312,11 @@ func TestAnotherLog(t *testing.T) {
 			continue
 		}
 		j := slices.IndexFunc(from, func(x member) bool { return x.name == m.name })
-		if j < 0 || bytes.Equal(from[j].data, m.data) {
-			t.Fatalf("%s of the other log is no other entry", m.name)
+		if j < 0 {
+			t.Fatalf("the other log's bundle has no %s", m.name)
+		}
+		if bytes.Equal(from[j].data, m.data) {
+			continue // a decision, which the same reviewer signed in both
 		}
 		swapped := slices.Clone(ms)
 		swapped[i] = from[j]

@@ -80,6 +80,8 @@ const (
 	DelegatedTo
 	// ReadsSecret: an identity or deployment reads a secret.
 	ReadsSecret
+	// RequestedBy: a decision on a thing was asked for.
+	RequestedBy
 
 	relationEnd
 )
@@ -93,7 +95,7 @@ var relationNames = [...]string{
 	GovernedBy: "GovernedBy", Supersedes: "Supersedes", Restores: "Restores", ApprovedBy: "ApprovedBy",
 	RejectedBy: "RejectedBy", RevokedBy: "RevokedBy", SubjectOf: "SubjectOf", NamedBy: "NamedBy",
 	MemberOf: "MemberOf", CanAssume: "CanAssume", Granted: "Granted", GrantsOn: "GrantsOn",
-	DelegatedTo: "DelegatedTo", ReadsSecret: "ReadsSecret",
+	DelegatedTo: "DelegatedTo", ReadsSecret: "ReadsSecret", RequestedBy: "RequestedBy",
 }
 
 func (t RelationType) String() string {

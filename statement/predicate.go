@@ -2,6 +2,8 @@ package statement
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -245,42 +247,6 @@ func (e *Entity) check(c *checker) {
 	c.evidence(e.Evidence)
 }
 
-// Approval (approval/v1) is a decision on the digests of the subjects.
-type Approval struct {
-	Decision     string     `json:"decision"` // approve, reject, revoke
-	ID           string     `json:"id,omitempty"`
-	Approver     string     `json:"approver"`
-	Review       string     `json:"review"` // security, risk, data, change, …
-	Role         string     `json:"role,omitempty"`
-	Environments []string   `json:"environments,omitempty"`
-	DecidedAt    Time       `json:"decidedAt,omitzero"`
-	ValidFrom    Time       `json:"validFrom,omitzero"`
-	ValidUntil   Time       `json:"validUntil,omitzero"`
-	Policy       DigestSet  `json:"policy,omitempty"`
-	Evidence     []Evidence `json:"evidence,omitempty"`
-	Controls     []string   `json:"controls,omitempty"`
-	Comment      string     `json:"comment,omitempty"`
-}
-
-// PredicateType gives ApprovalType.
-func (*Approval) PredicateType() string { return ApprovalType }
-
-func (a *Approval) check(c *checker) {
-	c.oneOf("decision", a.Decision, "approve", "reject", "revoke")
-	if a.Review == "" {
-		c.fail("review", "is missing; say which review decided, for example security or risk")
-	}
-	c.resource("approver", Resource{Ref: a.Approver})
-	if a.ID != "" {
-		c.resource("id", Resource{Ref: a.ID})
-	}
-	c.order("validUntil", a.ValidFrom, a.ValidUntil)
-	if err := a.Policy.check(); err != nil {
-		c.fail("policy", "%w", err)
-	}
-	c.evidence(a.Evidence)
-}
-
 // Deployment (deployment/v1) says that the subjects went live, were rolled
 // back to, or were taken down.
 type Deployment struct {
@@ -338,13 +304,30 @@ func (c *checker) kind(place, ref, kind string) {
 	}
 }
 
-// Registry (registry/v1) says that a name, alias or stage now points at the
-// subject.
+// Registry (registry/v1) says that a name, alias or stage points at the
+// subject from At on, or no longer does; or, as a snapshot, what all aliases
+// of a series point at.
+//
+// An alias points at one thing at a time: it holds until it moves, is removed,
+// or is missing from a snapshot. A stage may hold several things, and a thing
+// is in one stage at a time: it holds until the same subject is put into
+// another, or taken out.
 type Registry struct {
-	Registry   string     `json:"registry"`
-	Name       string     `json:"name"` // the series' Ref
-	Namespace  string     `json:"namespace,omitempty"`
-	Alias      string     `json:"alias"`              // an alias or stage, such as champion
+	// Mode is snapshot, or empty for a statement about one alias or stage.
+	Mode      string `json:"mode,omitempty"`
+	Registry  string `json:"registry"`
+	Name      string `json:"name"` // the series' Ref
+	Namespace string `json:"namespace,omitempty"`
+	Alias     string `json:"alias,omitempty"` // an alias or stage, such as champion
+	Stage     bool   `json:"stage,omitzero"`  // the alias is a stage
+	// Aliases is, in a snapshot, every alias with what it points at. From At on
+	// the other aliases of the series point at nothing. The subject is the
+	// series.
+	Aliases map[string]Resource `json:"aliases,omitempty"`
+	// Removed says that from At on the alias points at nothing, or that the
+	// subject is in no stage. The subject is what it pointed at, or the series
+	// where that is not known.
+	Removed    bool       `json:"removed,omitzero"`
 	Previous   *Resource  `json:"previous,omitempty"` // what it pointed at before
 	At         Time       `json:"at,omitzero"`
 	Identities []Party    `json:"identities,omitempty"`
@@ -359,8 +342,19 @@ func (r *Registry) check(c *checker) {
 	if r.Registry == "" {
 		c.fail("registry", "is missing")
 	}
-	if r.Alias == "" {
+	switch {
+	case r.Mode == "snapshot" && (r.Alias != "" || r.Stage || r.Removed):
+		c.fail("alias", "a snapshot lists aliases, and says nothing of one alias or stage")
+	case r.Mode == "snapshot":
+		for _, name := range slices.Sorted(maps.Keys(r.Aliases)) {
+			c.resource("aliases["+name+"]", r.Aliases[name])
+		}
+	case r.Mode != "":
+		c.fail("mode", "is %q; must be snapshot, or left out", r.Mode)
+	case r.Alias == "":
 		c.fail("alias", "is missing; name the alias or stage that points at the subject")
+	case len(r.Aliases) > 0:
+		c.fail("aliases", "belong to a snapshot; write mode snapshot, or one statement for each alias")
 	}
 	c.resource("name", Resource{Ref: r.Name, Namespace: r.Namespace})
 	c.optional("previous", r.Previous)
@@ -388,6 +382,14 @@ type IdentityItem struct {
 	Credentials []CredentialItem `json:"credentials,omitempty"`
 	Grants      []GrantItem      `json:"grants,omitempty"`
 	Secrets     []string         `json:"secrets,omitempty"`
+	Roles       []RoleItem       `json:"roles,omitempty"`
+}
+
+// RoleItem is a role that an identity holds for a time.
+type RoleItem struct {
+	Role  string `json:"role"` // role:risk-reviewer
+	From  Time   `json:"from,omitzero"`
+	Until Time   `json:"until,omitzero"`
 }
 
 // CredentialItem is a credential of an identity: reference and times only.
@@ -430,6 +432,10 @@ func (d *Identity) check(c *checker) {
 		for _, cr := range it.Credentials {
 			c.resource(at("credentials.ref"), Resource{Ref: cr.Ref})
 			c.order(at("credentials.expiresAt"), cr.IssuedAt, cr.ExpiresAt)
+		}
+		for _, r := range it.Roles {
+			c.kind(at("roles.role"), r.Role, "role")
+			c.order(at("roles.until"), r.From, r.Until)
 		}
 		for _, g := range it.Grants {
 			c.resource(at("grants.resource"), Resource{Ref: g.Resource})
@@ -570,6 +576,11 @@ type VSA struct {
 	Policy             jsontext.Value `json:"policy,omitzero"`
 	VerificationResult string         `json:"verificationResult"`
 	VerifiedLevels     []string       `json:"verifiedLevels,omitempty"`
+	// Stemma is our extension: the verdict in full, with its rules and the
+	// entries that they looked at, and the one word that SLSA has not,
+	// undecided. Evidence is that of a summary that was imported.
+	Stemma   jsontext.Value `json:"stemma,omitzero"`
+	Evidence []Evidence     `json:"evidence,omitempty"`
 }
 
 // PredicateType gives VSAType.
@@ -577,6 +588,7 @@ func (*VSA) PredicateType() string { return VSAType }
 
 func (v *VSA) check(c *checker) {
 	c.oneOf("verificationResult", v.VerificationResult, "PASSED", "FAILED")
+	c.evidence(v.Evidence)
 }
 
 // EvidenceOf gives the evidence that a predicate carries.
@@ -603,6 +615,8 @@ func EvidenceOf(p Predicate) []Evidence {
 	case *Waiver:
 		return p.Evidence
 	case *Retraction:
+		return p.Evidence
+	case *VSA:
 		return p.Evidence
 	}
 	return nil

@@ -98,12 +98,7 @@ func (d DigestSet) check() error {
 	if good {
 		return nil
 	}
-	algs := make([]string, 0, len(d))
-	for alg := range d {
-		algs = append(algs, alg)
-	}
-	sort.Strings(algs)
-	for _, alg := range algs {
+	for _, alg := range d.algorithms() {
 		h := d[alg]
 		switch alg {
 		case "sha256", "sha384", "sha512":
@@ -121,6 +116,16 @@ func (d DigestSet) check() error {
 		}
 	}
 	return nil
+}
+
+// algorithms gives the names of the digests, sorted.
+func (d DigestSet) algorithms() []string {
+	out := make([]string, 0, len(d))
+	for alg := range d {
+		out = append(out, alg)
+	}
+	sort.Strings(out)
+	return out
 }
 
 // Subject is an in-toto ResourceDescriptor: what the statement is about.

@@ -112,11 +112,8 @@ func begin(c *cobra.Command) (*writing, error) {
 		}
 		return x, nil
 	}
-	if x.key, err = keys.Load(name); err != nil {
+	if x.key, err = loadKey(name); err != nil {
 		w.Close()
-		if errors.Is(err, keys.ErrNotFound) {
-			return nil, fmt.Errorf("%w; stemma key new %s makes it", err, name)
-		}
 		return nil, err
 	}
 	return x, nil
@@ -297,67 +294,6 @@ func addCommand() *cobra.Command {
 			e.Derived = []statement.Derivation{d}
 		}
 		return x.say(c, []statement.Subject{s}, e)
-	}
-	return c
-}
-
-func approveCommand() *cobra.Command {
-	c := &cobra.Command{Use: "approve REF", Short: "Sign a decision on a thing: approve, reject or revoke",
-		Example: "  stemma approve model:fraud@3 --review security --env prod --comment \"threat model checked\"\n  stemma approve model:fraud@3 --review risk --reject --comment \"bias report missing\"", Args: exactly("one REF or FILE")}
-	signFlags(c)
-	c.Flags().String("review", "", "which review decides: security, risk, data, change, … (required)")
-	c.Flags().String("role", "", "the role in which you decide")
-	c.Flags().StringSlice("env", nil, "environments that it is for")
-	c.Flags().String("until", "", "until when it is valid")
-	c.Flags().Bool("reject", false, "reject instead of approve")
-	c.Flags().Bool("revoke", false, "revoke an earlier approval")
-	c.Flags().String("comment", "", "why")
-	c.Flags().StringSlice("control", nil, "controls that it speaks to")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		x, err := begin(c)
-		if err != nil {
-			return err
-		}
-		defer x.w.Close()
-		a := &statement.Approval{Decision: "approve", Approver: x.key.Principal.String()}
-		reject, _ := c.Flags().GetBool("reject")
-		revoke, _ := c.Flags().GetBool("revoke")
-		switch {
-		case reject && revoke:
-			return usage("--reject and --revoke exclude one another")
-		case reject:
-			a.Decision = "reject"
-		case revoke:
-			a.Decision = "revoke"
-		}
-		if a.Review, _ = c.Flags().GetString("review"); a.Review == "" {
-			return usage("--review is missing; say which review decides, for example --review security")
-		}
-		a.Role, _ = c.Flags().GetString("role")
-		a.Environments, _ = c.Flags().GetStringSlice("env")
-		a.Comment, _ = c.Flags().GetString("comment")
-		a.Controls, _ = c.Flags().GetStringSlice("control")
-		if reject && a.Comment == "" {
-			return usage("--comment is missing; a rejection says why")
-		}
-		if a.DecidedAt, err = when(c); err != nil {
-			return err
-		}
-		if u, _ := c.Flags().GetString("until"); u != "" {
-			t, err := prov.ParseTime(u)
-			if err != nil {
-				return usage("--until: %v", err)
-			}
-			a.ValidUntil = statement.NewTime(t)
-		}
-		s, err := x.subject(c, args[0], "")
-		if err != nil {
-			return err
-		}
-		if s.Digest.Content().IsZero() {
-			fmt.Fprintf(c.ErrOrStderr(), "note: no content digest of %s is known, so this decision binds a name only\n", s.Name)
-		}
-		return x.say(c, []statement.Subject{s}, a)
 	}
 	return c
 }
@@ -585,4 +521,12 @@ func compactEnvelope(b []byte) ([]byte, error) {
 		return nil, err
 	}
 	return statement.FormatEnvelope(e)
+}
+
+func loadKey(name string) (keys.Key, error) {
+	k, err := keys.Load(name)
+	if errors.Is(err, keys.ErrNotFound) {
+		return k, fmt.Errorf("%w; stemma key new %s makes it", err, name)
+	}
+	return k, err
 }

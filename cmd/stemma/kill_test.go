@@ -28,7 +28,7 @@ func TestImportKilled(t *testing.T) {
 	t.Setenv("STEMMA_PRINCIPAL", "person:test@example.org")
 	input := generated(events)
 	want := 0
-	for it, err := range (openlineage.Importer{}).Read(bytes.NewReader(input)) {
+	for it, err := range openlineage.Read(bytes.NewReader(input), openlineage.Options{}) {
 		if err != nil || it.Refusal != nil {
 			t.Fatalf("the generated events are not as meant: %v %v", err, it.Refusal)
 		}

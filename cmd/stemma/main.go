@@ -30,6 +30,8 @@ const (
 	exitUsage        = 2
 	exitNotFound     = 3
 	exitNotPermitted = 4
+	exitDenied       = 10
+	exitUndecided    = 11
 	exitVerify       = 12
 	exitDiffers      = 13
 )
@@ -52,6 +54,11 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.Is(err, errDiffers):
 		return exitDiffers
+	// A verdict comes before what went wrong in recording it.
+	case errors.Is(err, errDenied):
+		return exitDenied
+	case errors.Is(err, errUndecided):
+		return exitUndecided
 	case errors.As(err, &fork), errors.Is(err, bundle.ErrVerify), errors.Is(err, app.ErrUntrusted), errors.Is(err, errFsck), errors.Is(err, evlog.ErrCorrupt):
 		return exitVerify
 	case errors.As(err, &use), errors.As(err, &ambiguous), errors.Is(err, prov.ErrRef), errors.As(err, &payload):
@@ -77,10 +84,16 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	root.SetOut(out)
 	root.SetErr(errOut)
 	err := root.ExecuteContext(ctx)
-	if err != nil && !errors.Is(err, errDiffers) {
+	if err != nil && err != errDiffers && !verdictOnly(err) {
 		fmt.Fprintf(errOut, "stemma: %s\n", strings.TrimSpace(err.Error()))
 	}
 	return exitCode(err)
+}
+
+// verdictOnly tells whether an error says no more than a verdict that was
+// printed.
+func verdictOnly(err error) bool {
+	return err.Error() == errDenied.Error() || err.Error() == errUndecided.Error()
 }
 
 func command() *cobra.Command {
@@ -109,7 +122,7 @@ func command() *cobra.Command {
 	root.PersistentFlags().String("dir", "", "the folder to work in (default: here; .stemma is looked for upwards)")
 	root.AddCommand(initCommand(), recordCommand(), importCommand(), addCommand(), approveCommand(), deployCommand(), noticeCommand())
 	root.AddCommand(askCommands()...)
-	root.AddCommand(bundleCommand(), verifyCommand(), logCommand(), keyCommand(), doctorCommand(), demoCommand(), versionCommand())
+	root.AddCommand(gateCommand(), validCommand(), policyCommand(), bundleCommand(), verifyCommand(), logCommand(), keyCommand(), doctorCommand(), demoCommand(), versionCommand())
 	return root
 }
 
@@ -135,7 +148,7 @@ const helpTemplate = `{{with .Short}}{{.}}.
 {{end}}{{with .Long}}{{.}}
 
 {{end}}{{if or .Runnable .HasSubCommands}}{{.UsageString}}{{end}}
-Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 not permitted, 12 verification failed, 13 differs
+Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 not permitted, 10 denied, 11 undecided, 12 verification failed, 13 differs
 `
 
 // exactly wants n arguments, and says which.

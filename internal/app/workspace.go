@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -175,17 +176,22 @@ func (w *Workspace) Record(ctx context.Context, by prov.Ref, envelopes ...[]byte
 		if p.Envelope == nil {
 			return nil, p.Err
 		}
-		if v := p.Envelope.Verify(w.Trust, now); !v.Verified() {
+		v := p.Envelope.Verify(w.Trust, now)
+		if !v.Verified() {
 			return nil, fmt.Errorf("%w: %s", ErrUntrusted, reasons(v))
 		}
 		if p.Err != nil {
 			return nil, p.Err
 		}
-		items[i], parsed[i] = evlog.Item{RecordedBy: by.String(), Envelope: e}, p
+		who := by.String()
+		if a, ok := p.Statement.Predicate.(*statement.Approval); ok && slices.Contains(v.Principals(), a.Approver) {
+			who = a.Approver // the decision is the approver's own, whoever brought it
+		}
+		items[i], parsed[i] = evlog.Item{RecordedBy: who, Envelope: e}, p
 	}
 	out, err := w.Log.Append(ctx, items)
 	if err == nil {
-		w.follow(ctx, out, parsed)
+		w.follow(ctx, out, items, parsed)
 	}
 	return out, err
 }
@@ -194,7 +200,7 @@ func (w *Workspace) Record(ctx context.Context, by prov.Ref, envelopes ...[]byte
 // one. Entries of others that stand before it are read out of the log. If that
 // fails the graph is given up, and [Workspace.Graph] folds anew and says why:
 // the entries are in the log all the same.
-func (w *Workspace) follow(ctx context.Context, out []evlog.Appended, parsed []statement.Parsed) {
+func (w *Workspace) follow(ctx context.Context, out []evlog.Appended, items []evlog.Item, parsed []statement.Parsed) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.graph == nil {
@@ -204,7 +210,7 @@ func (w *Workspace) follow(ctx context.Context, out []evlog.Appended, parsed []s
 		if a.Duplicate || a.Index < w.graph.Size() { // folded with those of another call
 			continue
 		}
-		if w.fold(ctx, a.Index) != nil || w.graph.FoldParsed(a.Index, a.RecordedAt, parsed[i]) != nil {
+		if w.fold(ctx, a.Index) != nil || w.graph.FoldParsed(a.Index, a.RecordedAt, items[i].RecordedBy, parsed[i]) != nil {
 			w.graph, w.loaded = nil, 0
 			return
 		}

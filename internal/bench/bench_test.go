@@ -155,6 +155,25 @@ func BenchmarkReaches(b *testing.B) {
 	}
 }
 
+// BenchmarkSearch looks for a part of a name, and for the first digits of a
+// digest, among all names of the made history.
+func BenchmarkSearch(b *testing.B) {
+	w := madeWorld(b)
+	v := w.g.At(prov.Now)
+	b.Run("name", func(b *testing.B) {
+		for b.Loop() {
+			if _, more := v.Search("no-such-name-7", 10); more > 0 {
+				b.Fatal("found")
+			}
+		}
+	})
+	b.Run("digest", func(b *testing.B) {
+		for b.Loop() {
+			v.DigestPrefix("00000000")
+		}
+	})
+}
+
 // BenchmarkWhyCold runs the program itself on a log of 100,000 entries: start,
 // open, load the snapshot, answer, exit.
 func BenchmarkWhyCold(b *testing.B) {

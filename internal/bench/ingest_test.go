@@ -145,7 +145,7 @@ func appendUnsigned(b *testing.B, l *evlog.Log, g *graph.Graph, envs [][]byte) {
 		b.Fatal(err)
 	}
 	for i, a := range out {
-		if err := g.FoldParsed(a.Index, a.RecordedAt, parsed[i]); err != nil {
+		if err := g.FoldParsed(a.Index, a.RecordedAt, items[i].RecordedBy, parsed[i]); err != nil {
 			b.Fatal(err)
 		}
 	}

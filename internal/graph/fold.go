@@ -46,12 +46,13 @@ func (g *Graph) Fold(index uint64, content []byte) error {
 	if err != nil && index == g.Size() {
 		return fmt.Errorf("folding entry %d: %w", index, err)
 	}
-	return g.FoldParsed(index, e.RecordedAt, statement.Read(e.Envelope))
+	return g.FoldParsed(index, e.RecordedAt, e.RecordedBy, statement.Read(e.Envelope))
 }
 
 // FoldParsed takes in an entry whose envelope was read already, as Fold takes
-// in its bytes: the graph is the same.
-func (g *Graph) FoldParsed(index uint64, recordedAt time.Time, p statement.Parsed) error {
+// in its bytes: the graph is the same. recordedBy is the principal that the
+// entry names.
+func (g *Graph) FoldParsed(index uint64, recordedAt time.Time, recordedBy string, p statement.Parsed) error {
 	if index != g.Size() {
 		return fmt.Errorf("folding entry %d: the graph holds %d entries; fold them in order", index, g.Size())
 	}
@@ -70,9 +71,21 @@ func (g *Graph) FoldParsed(index uint64, recordedAt time.Time, p statement.Parse
 		g.problem(k, p.Err.Error())
 		return nil
 	}
-	f := folder{g: g, k: k, at: at, id: hex.EncodeToString(p.Digest[:8]), subjects: p.Statement.Subjects}
+	f := folder{g: g, k: k, at: at, by: recordedBy, id: hex.EncodeToString(p.Digest[:8]), subjects: p.Statement.Subjects}
+	f.doubts(p.Statement.Predicate)
 	f.statement(p.Statement)
 	return nil
+}
+
+// doubts notes evidence whose check failed. What the statement says is folded
+// all the same: whoever asks must see the claim and the doubt together.
+func (f *folder) doubts(p statement.Predicate) {
+	for _, e := range statement.EvidenceOf(p) {
+		if e.Verified != nil && e.Verified.Result == statement.CheckFailed {
+			f.g.doubts = append(f.g.doubts, problem{entry: f.k, what: f.g.store(e.Verified.Reason)})
+			return
+		}
+	}
 }
 
 // mark notes where each list stands as an entry begins.
@@ -111,6 +124,7 @@ type folder struct {
 	g        *Graph
 	k        uint32
 	at       prov.Instant // recordedAt
+	by       string       // recordedBy
 	id       string       // short name for things that the statement makes
 	subjects []statement.Subject
 }
@@ -133,8 +147,12 @@ func (f *folder) statement(s *statement.Statement) {
 		f.delegation(p)
 	case *statement.Notice:
 		f.notice(p)
-	case *statement.Policy, *statement.Waiver, *statement.VSA:
-		f.document(s.PredicateType, p)
+	case *statement.Policy:
+		f.policy(p)
+	case *statement.Waiver:
+		f.waiver(p)
+	case *statement.VSA:
+		f.document(s.PredicateType)
 	case *statement.Retraction:
 		f.g.retract(p.Entry, f.k)
 	default:

@@ -2,6 +2,8 @@ package graph
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/stemma-lineage/stemma/prov"
 	"github.com/stemma-lineage/stemma/statement"
@@ -18,11 +20,14 @@ func (f *folder) approval(p *statement.Approval) {
 	}
 	id := g.intern(r, f.k)
 	g.mentionOf(id, f.k)
-	f.attr(id, "decision", p.Decision, at)
-	f.attr(id, "review", p.Review, at)
-	f.attr(id, "comment", p.Comment, at)
-	f.attr(id, "decidedAt", at.String(), at)
-	f.attr(id, "validUntil", p.ValidUntil.String(), at)
+	for _, a := range []struct{ key, val string }{{"decision", p.Decision}, {"review", p.Review}, {"comment", p.Comment},
+		{"decidedAt", at.String()}, {"validUntil", p.ValidUntil.String()}, {"role", p.Role}, {"recordedBy", f.by}, {"log", p.Log},
+		{"assurance", p.Assurance}, {"revokes", p.Revokes}, {"text", f.shown(p)}} {
+		f.attr(id, a.key, a.val, at)
+	}
+	if d := p.Policy.Content(); !d.IsZero() {
+		f.attr(id, "policy", d.String(), at)
+	}
 	for _, e := range p.Environments {
 		f.attr(id, "environment."+e, "yes", at)
 	}
@@ -31,11 +36,30 @@ func (f *folder) approval(p *statement.Approval) {
 	}
 	f.rel(id, f.named(p.Approver), prov.AssociatedWith, ruleStated, at, p.Role)
 	f.evidence(id, p.Evidence, at)
-	typ := map[string]prov.RelationType{"approve": prov.ApprovedBy, "reject": prov.RejectedBy, "revoke": prov.RevokedBy}[p.Decision]
+	if p.Credential != "" {
+		f.rel(id, f.named(p.Credential), prov.AuthenticatesWith, ruleStated, at, "")
+	}
+	if p.Supersedes != "" {
+		f.rel(id, f.named(p.Supersedes), prov.Supersedes, ruleStated, at, "")
+	}
+	typ := map[string]prov.RelationType{statement.Approve: prov.ApprovedBy, statement.Reject: prov.RejectedBy,
+		statement.Revoke: prov.RevokedBy, statement.Request: prov.RequestedBy}[p.Decision]
 	from := p.ValidFrom.Instant(at)
 	for _, s := range f.about() {
 		f.relUntil(s, id, typ, ruleStated, from, p.ValidUntil.Instant(prov.Forever), p.Review)
 	}
+}
+
+// shown tells whether the text that an approver was shown is that of the
+// statement: "same", "differs", or "" when the statement has none.
+func (f *folder) shown(p *statement.Approval) string {
+	switch p.Text {
+	case "":
+		return ""
+	case statement.ApprovalText(f.subjects, p):
+		return "same"
+	}
+	return "differs"
 }
 
 func (f *folder) named(s string) ID {
@@ -113,17 +137,65 @@ func (f *folder) deploymentParts(id ID, p *statement.Deployment, at prov.Instant
 func (f *folder) registry(p *statement.Registry) {
 	g, at := f.g, f.or(p.At)
 	series := must(statement.Resource{Ref: p.Name, Namespace: p.Namespace}.Target()).Ref
-	id := g.intern(AliasRef(p.Registry, series, p.Alias), f.k)
-	g.mentionOf(id, f.k)
+	if p.Mode == "snapshot" {
+		f.aliases(p, series, at)
+		return
+	}
+	id := f.alias(p, series, p.Alias)
 	f.attr(id, "reason", p.Reason, at)
+	if p.Stage {
+		f.attr(id, attrStage, "yes", prov.Beginning) // that it is a stage does not change with time
+	}
 	for _, s := range f.about() {
-		g.fillSlot("alias|"+p.Registry+"|"+series.Key()+"|"+p.Alias, slotItem{at: at, id: s, entry: f.k,
-			rels: []uint32{f.rel(s, id, prov.NamedBy, ruleStated, at, p.Alias)}}, f.k)
+		item := slotItem{at: at, id: s, entry: f.k}
+		if !p.Removed {
+			item.rels = []uint32{f.rel(s, id, prov.NamedBy, ruleStated, at, p.Alias)}
+		}
+		if p.Stage {
+			g.fillSlot("stage|"+p.Registry+"|"+series.Key()+"|"+g.text(g.things.at(s).key), item, f.k)
+		} else {
+			g.fill(f.aliasSlot(p.Registry, series, p.Alias), item, f.k)
+		}
 	}
 	for _, x := range p.Identities {
 		f.tie(id, ref(x.Ref), prov.AssociatedWith, ruleStated, at, x.Role)
 	}
 }
+
+// aliases takes a snapshot of all aliases of a series.
+func (f *folder) aliases(p *statement.Registry, series prov.Ref, at prov.Instant) {
+	g := f.g
+	about := f.about()
+	for _, name := range slices.Sorted(maps.Keys(p.Aliases)) {
+		id := f.alias(p, series, name)
+		to, _ := f.place(must(p.Aliases[name].Target()))
+		g.fill(f.aliasSlot(p.Registry, series, name), slotItem{at: at, id: to, entry: f.k,
+			rels: []uint32{f.rel(to, id, prov.NamedBy, ruleStated, at, name)}}, f.k)
+		for _, x := range p.Identities {
+			f.tie(id, ref(x.Ref), prov.AssociatedWith, ruleStated, at, x.Role)
+		}
+	}
+	g.fill(g.slotOf(snapshotsOf(p.Registry, series)), slotItem{at: at, id: about[0], entry: f.k}, f.k)
+}
+
+func (f *folder) alias(p *statement.Registry, series prov.Ref, name string) ID {
+	id := f.g.intern(AliasRef(p.Registry, series, name), f.k)
+	f.g.mentionOf(id, f.k)
+	return id
+}
+
+func (f *folder) aliasSlot(registry string, series prov.Ref, alias string) uint32 {
+	p := f.g.slotOf("alias|" + registry + "|" + series.Key() + "|" + alias)
+	f.g.memberOf(p, f.g.slotOf(snapshotsOf(registry, series)))
+	return p
+}
+
+func snapshotsOf(registry string, series prov.Ref) string {
+	return "aliases|" + registry + "|" + series.Key()
+}
+
+// attrStage marks an alias that is a stage.
+const attrStage = "stage"
 
 // AliasRef names an alias or stage of a series in a registry.
 func AliasRef(registry string, series prov.Ref, alias string) prov.Ref {
@@ -145,6 +217,9 @@ func (f *folder) identity(p *statement.Identity) {
 		}
 		for _, x := range it.MemberOf {
 			f.rel(id, f.named(x), prov.MemberOf, ruleStated, at, "")
+		}
+		for _, x := range it.Roles {
+			f.relUntil(id, f.named(x.Role), prov.MemberOf, ruleStated, x.From.Instant(at), x.Until.Instant(prov.Forever), "role")
 		}
 		for _, x := range it.CanAssume {
 			f.rel(id, f.named(x), prov.CanAssume, ruleStated, at, "")
@@ -213,10 +288,41 @@ func (f *folder) notice(p *statement.Notice) {
 	}
 }
 
+// policy folds the text of a policy. A version of it is current from its time
+// on, as a registered version is.
+func (f *folder) policy(p *statement.Policy) {
+	at := f.or(p.At)
+	for i, id := range f.about() {
+		f.attr(id, "text", p.Text, at)
+		f.attr(id, "name", p.Name, at)
+		f.attr(id, "recordedBy", f.by, at)
+		for _, e := range p.Environments {
+			f.attr(id, "environment."+e, "yes", at)
+		}
+		if r := labelRef(must(f.subjects[i].Target())); r.Version != "" {
+			f.g.addWrite(write{version: f.g.intern(r, f.k), at: at}, f.k)
+		}
+	}
+}
+
+// waiver folds an exception: what it says hangs together by its entry.
+func (f *folder) waiver(p *statement.Waiver) {
+	at := f.or(p.At)
+	for _, id := range f.about() {
+		for _, a := range []struct{ key, val string }{{"waiver", p.Rule}, {"waiver.reason", p.Reason},
+			{"waiver.until", p.Until.String()}, {"waiver.by", f.by}, {"waiver.from", at.String()}} {
+			f.attr(id, a.key, a.val, at)
+		}
+		for _, s := range p.Scope {
+			f.attr(id, "waiver.scope."+s, "yes", at)
+		}
+	}
+}
+
 // document keeps a statement that has a place in the log but no relations of
 // its own in the graph yet: what is known of it is that it is about its
 // subjects.
-func (f *folder) document(typ string, _ statement.Predicate) {
+func (f *folder) document(typ string) {
 	for _, s := range f.subjects {
 		if t, err := s.Target(); err == nil {
 			id, _ := f.place(t)

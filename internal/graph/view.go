@@ -1,7 +1,6 @@
 package graph
 
 import (
-	"bytes"
 	"iter"
 	"sort"
 
@@ -33,6 +32,18 @@ func (g *Graph) At(asOf prov.AsOf) View {
 		v.bucket = wordBucket // after all buckets
 	}
 	return v
+}
+
+// Always gives the view of the same log size over all of valid time.
+func (v View) Always() View { return v.g.At(prov.AsOf{Valid: prov.Forever, Known: uint64(v.known)}) }
+
+// When gives the view of the same log size at another valid instant.
+func (v View) When(t prov.Instant) View { return v.g.At(prov.AsOf{Valid: t, Known: uint64(v.known)}) }
+
+// AsKnownAt gives the view at a valid instant with what the log, up to the
+// size of this view, held at that instant itself.
+func (v View) AsKnownAt(t prov.Instant) View {
+	return v.g.At(prov.AsOf{Valid: t, Known: min(uint64(v.known), v.g.SizeAt(t))})
 }
 
 // AsOf gives the clocks of the view.
@@ -112,6 +123,76 @@ func (v View) In(id ID) iter.Seq[*rel] {
 	}
 }
 
+// Ever is a relation that was told at some log size up to the view's, whether
+// or not it still is.
+type Ever struct {
+	Relation
+	// Begin and End are the recording times of the entries with which it came
+	// to be told and ceased to be; End is Forever when it still is.
+	Begin, End prov.Instant
+	Ended      uint64 // the entry with which it ceased
+}
+
+// EverOut yields all relations from id that were told at any size up to the
+// view's, whatever its valid instant.
+func (v View) EverOut(id ID) iter.Seq[Ever] {
+	return func(yield func(Ever) bool) {
+		for p := v.g.things.at(id).out; p != 0; p = v.g.rels.at(p).nextOut {
+			if r := v.g.rels.at(p); r.kf < v.known && !yield(v.ever(r)) {
+				return
+			}
+		}
+	}
+}
+
+// EverIn yields all relations to id as EverOut does those from it.
+func (v View) EverIn(id ID) iter.Seq[Ever] {
+	return func(yield func(Ever) bool) {
+		for p := v.g.things.at(id).in; p != 0; p = v.g.rels.at(p).nextIn {
+			if r := v.g.rels.at(p); r.kf < v.known && !yield(v.ever(r)) {
+				return
+			}
+		}
+	}
+}
+
+func (v View) ever(r *rel) Ever {
+	e := Ever{Relation: v.Relation(r), Begin: v.Recorded(uint64(r.kf)), End: prov.Forever}
+	if r.kt < v.known { // at size kt it still holds: the entry at that index ends it
+		e.End, e.Ended = v.Recorded(uint64(r.kt)), uint64(r.kt)
+	}
+	return e
+}
+
+// Claim is one attribute value with when it is claimed to hold, and the entry.
+type Claim struct {
+	Key, Value string
+	At         prov.Instant
+	Entry      uint64
+	Ended      uint64 // the entry that retracted it, if Retracted
+	Retracted  bool
+}
+
+// Claims yields every attribute value that was claimed of a thing at any size
+// up to the view's, newest first.
+func (v View) Claims(id ID) iter.Seq[Claim] {
+	return func(yield func(Claim) bool) {
+		for p := v.g.things.at(id).attr; p != 0; p = v.g.attrs.at(p).next {
+			a := v.g.attrs.at(p)
+			if a.entry >= v.known {
+				continue
+			}
+			c := Claim{Key: v.g.words.list[a.key], Value: v.g.text(a.val), At: a.at, Entry: uint64(a.entry)}
+			if a.kt < v.known {
+				c.Retracted, c.Ended = true, uint64(a.kt)
+			}
+			if !yield(c) {
+				return
+			}
+		}
+	}
+}
+
 // Type, From and To of a relation in a list.
 func (r *rel) Type() prov.RelationType { return r.typ }
 
@@ -174,6 +255,17 @@ func (v View) Attributes(id ID) map[string]string {
 	return out
 }
 
+// Said gives the attributes of a thing that one entry claims.
+func (v View) Said(id ID, entry uint64) map[string]string {
+	out := map[string]string{}
+	for p := v.g.things.at(id).attr; p != 0; p = v.g.attrs.at(p).next {
+		if a := v.g.attrs.at(p); uint64(a.entry) == entry && a.entry < v.known && v.known <= a.kt {
+			out[v.g.words.list[a.key]] = v.g.text(a.val)
+		}
+	}
+	return out
+}
+
 // Times gives the dates of an activity as of the view; ok is false for
 // anything else.
 func (v View) Times(id ID) (t Times, ok bool) {
@@ -190,6 +282,39 @@ func (v View) Times(id ID) (t Times, ok bool) {
 		}
 	})
 	return t, true
+}
+
+// TimesClaim is what one entry says of when an activity was.
+type TimesClaim struct {
+	Start, End prov.Instant // Beginning when not stated
+	Entry      uint64
+	Ended      uint64 // the entry that retracted it, if Retracted
+	Retracted  bool
+}
+
+// EverTimes yields what was ever said of an activity's times at any size up to
+// the view's.
+func (v View) EverTimes(id ID) iter.Seq[TimesClaim] {
+	return func(yield func(TimesClaim) bool) {
+		a := v.g.things.at(id).act
+		if a == 0 {
+			return
+		}
+		b := &v.g.binding
+		for p := b.acts.at(a).claim; p != 0; p = b.claims.at(p).next {
+			c := b.claims.at(p)
+			if c.entry >= v.known {
+				continue
+			}
+			t := TimesClaim{Start: c.start, End: c.end, Entry: uint64(c.entry)}
+			if c.kt < v.known {
+				t.Retracted, t.Ended = true, uint64(c.kt)
+			}
+			if !yield(t) {
+				return
+			}
+		}
+	}
 }
 
 // Recorded gives when an entry was recorded.
@@ -285,6 +410,17 @@ func (v View) Problems() []Problem {
 	return out
 }
 
+// Doubt tells whether the evidence that an entry was made from failed the
+// check of its signatures when it was recorded, and why.
+func (v View) Doubt(entry uint64) (reason string, ok bool) {
+	ds := v.g.doubts
+	i := sort.Search(len(ds), func(i int) bool { return uint64(ds[i].entry) >= entry })
+	if i == len(ds) || uint64(ds[i].entry) != entry || entry >= uint64(v.known) {
+		return "", false
+	}
+	return v.g.text(ds[i].what), true
+}
+
 // RetractedBy gives the entry that retracted entry, if the view knows one.
 func (v View) RetractedBy(entry uint64) (by uint64, ok bool) {
 	for _, r := range v.g.retracted {
@@ -310,9 +446,12 @@ func (v View) DigestPrefix(hex string) []ID {
 // Search gives up to limit things whose name contains text, without regard to
 // ASCII case, in the order of their names; more is how many there are beyond.
 func (v View) Search(text string, limit int) (ids []ID, more int) {
-	want := bytes.ToLower([]byte(text))
+	want := []byte(text)
+	for i, c := range want {
+		want[i] = lower[c]
+	}
 	for id := ID(1); int(id) < v.g.things.len(); id++ {
-		if v.Known(id) && bytes.Contains(bytes.ToLower(v.Key(id)), want) {
+		if t := v.g.things.at(id); t.entry < v.known && containsFold(v.g.bytes(t.key), want) {
 			ids = append(ids, id)
 		}
 	}
@@ -322,6 +461,35 @@ func (v View) Search(text string, limit int) (ids []ID, more int) {
 	}
 	return ids, more
 }
+
+// containsFold tells whether name contains want, which is in lower case,
+// without regard to ASCII case. It allocates nothing.
+func containsFold(name, want []byte) bool {
+	if len(want) == 0 {
+		return true
+	}
+	for i := 0; i+len(want) <= len(name); i++ {
+		k := 0
+		for k < len(want) && lower[name[i+k]] == want[k] {
+			k++
+		}
+		if k == len(want) {
+			return true
+		}
+	}
+	return false
+}
+
+// lower maps the ASCII capitals to small letters.
+var lower = func() (t [256]byte) {
+	for i := range t {
+		t[i] = byte(i)
+		if 'A' <= i && i <= 'Z' {
+			t[i] += 'a' - 'A'
+		}
+	}
+	return t
+}()
 
 // Touching yields the entries that make a relation with, or a version of, any
 // thing that the given entries made relations with, and those that could not

@@ -421,10 +421,30 @@ func (b *builder) finish() *Answer {
 		}
 	}
 	b.answer.Relations = append(b.answer.Relations, b.sortedRelations()...)
+	b.unverified(items)
 	sort.Strings(b.answer.Focus)
 	b.answer.Focus = uniq(b.answer.Focus)
 	sortUnknown(b.answer.Unknown)
 	return &b.answer
+}
+
+// unverified tells of each entry in the answer that was made from evidence whose
+// signature did not hold.
+func (b *builder) unverified(items map[string]*Item) {
+	var entries []uint64
+	for _, it := range items {
+		entries = append(entries, it.Entries...)
+	}
+	for _, r := range b.answer.Relations {
+		entries = append(entries, r.Entry)
+	}
+	slices.Sort(entries)
+	for _, e := range slices.Compact(entries) {
+		if why, ok := b.v.Doubt(e); ok {
+			b.answer.Unknown = append(b.answer.Unknown, Unknown{Reason: fmt.Sprintf(
+				"whether entry %d is true: the signature of its evidence does not hold (%s)", e, why)})
+		}
+	}
 }
 
 // sortedRelations gives the relations so far in the order of an answer.

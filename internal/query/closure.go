@@ -2,6 +2,7 @@ package query
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/stemma-lineage/stemma/internal/graph"
 	"github.com/stemma-lineage/stemma/prov"
@@ -323,6 +324,14 @@ func Reach(v graph.View, focus []graph.ID, dir direction) int {
 	w := closure(v, focus, dir, lineage)
 	defer w.free()
 	return len(w.order)
+}
+
+// Members gives the focus and all that it was made with, or with down all that
+// was made with it, in the order of their distance.
+func Members(v graph.View, focus []graph.ID, down bool) []graph.ID {
+	w := closure(v, focus, direction(down), lineage)
+	defer w.free()
+	return slices.Clone(w.order)
 }
 
 // Reaches tells whether lineage leads from a thing down to another: whether

@@ -99,11 +99,15 @@ func Steps() []Step {
 		{Ref: "sa:ml/trainer", Owner: "team:ml-platform"},
 		{Ref: "sa:prod/scorer", Owner: "team:ml-platform", Credentials: []statement.CredentialItem{
 			{Ref: "credential:vault/prod/scorer@4", IssuedAt: at(1, 7), ExpiresAt: statement.NewTime(day(90, 7))}}},
+		{Ref: "person:mia@acme.example", MemberOf: []string{"team:ml-platform"}},
+		{Ref: "person:sam@acme.example", MemberOf: []string{"team:security"}, Roles: []statement.RoleItem{{Role: "role:security-reviewer"}}},
+		{Ref: "person:rita@acme.example", MemberOf: []string{"team:risk"}, Roles: []statement.RoleItem{{Role: "role:risk-reviewer"}}},
 	}}
 	approve := func(model, review, who, id string, d, hour int) Step {
-		return Step{day(d, hour), review + " review approves " + model, subject(model), &statement.Approval{Decision: "approve",
-			ID: id, Approver: who, Review: review, Role: review + "-reviewer", Environments: []string{"prod"}, DecidedAt: at(d, hour),
-			Comment: "reviewed against checklist 12"}}
+		a := &statement.Approval{Decision: "approve", ID: id, Approver: who, Review: review, Role: "role:" + review + "-reviewer",
+			Environments: []string{"env:prod"}, DecidedAt: at(d, hour), Comment: "reviewed against checklist 12", Log: Origin}
+		a.Text = statement.ApprovalText(subject(model), a)
+		return Step{day(d, hour), review + " review approves " + model, subject(model), a}
 	}
 	steps := []Step{
 		{day(1, 7), "inventory of the service accounts", named("sa:prod/scorer"), inventory},
@@ -156,7 +160,14 @@ func (c *Clock) Now() time.Time { return c.T }
 func Tell(ctx context.Context, w *app.Workspace, k keys.Key, c *Clock, told func(index uint64, s Step)) error {
 	for _, s := range Steps() {
 		c.T = s.Recorded
-		out, err := w.Say(ctx, k, s.Subjects, s.Predicate)
+		signer := k
+		if a, ok := s.Predicate.(*statement.Approval); ok {
+			var err error
+			if signer, err = reviewer(w, a.Approver); err != nil {
+				return err
+			}
+		}
+		out, err := w.Say(ctx, signer, s.Subjects, s.Predicate)
 		if err != nil {
 			return fmt.Errorf("telling %q: %w", s.Tells, err)
 		}
@@ -165,6 +176,20 @@ func Tell(ctx context.Context, w *app.Workspace, k keys.Key, c *Clock, told func
 		}
 	}
 	return nil
+}
+
+// reviewer gives the key of a person who decides, and has the log trust it.
+func reviewer(w *app.Workspace, who string) (keys.Key, error) {
+	seed := sha256.Sum256([]byte("story: " + who))
+	k := keys.Key{Name: who, Principal: ref(who), Private: ed25519.NewKeyFromSeed(seed[:])}
+	trusted, err := k.Trusted()
+	if err != nil {
+		return k, err
+	}
+	if _, ok := w.Trust.Find(trusted.Public.KeyID()); ok {
+		return k, nil
+	}
+	return k, w.AddTrust(trusted)
 }
 
 // Origin is the name of the story's log.

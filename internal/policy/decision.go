@@ -1,0 +1,319 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/stemma-lineage/stemma/internal/graph"
+	"github.com/stemma-lineage/stemma/prov"
+	"github.com/stemma-lineage/stemma/statement"
+)
+
+// Effect says whether a decision counts.
+type Effect string
+
+// The effects.
+const (
+	Counts    Effect = "counts"
+	NoEffect  Effect = "no effect"
+	Uncertain Effect = "unknown" // it may count; the reasons say what is not known
+)
+
+// The classes of reasons why a decision does not count, or may not.
+const (
+	NoDigest       = "no-digest"          // it binds a name, not content
+	ContentChanged = "content-changed"    // it is of other content of the same name
+	NotTheirs      = "not-signed-by-them" // the approver's key did not sign it
+	OwnWork        = "own-work"           // the approver made the thing, or owns what made it
+	AuthorUnknown  = "author-unknown"     // nobody knows who made the thing
+	NotAPerson     = "not-a-person"       // assistants, agents and accounts cannot decide
+	IsAdmin        = "is-admin"           // who administers the system cannot decide
+	RoleNotHeld    = "role-not-held"      // not in the role, or not at that time
+	RoleUnknown    = "role-unknown"       // no entry tells the approver's roles
+	OtherEnv       = "other-environment"
+	NotYet         = "not-yet" // not yet valid, or not yet recorded
+	Late           = "recorded-late"
+	Expired        = "expired"
+	OtherLog       = "other-log" // made for another log
+	LogUnknown     = "log-unknown"
+	TextDiffers    = "text-differs" // signed over another text than it was shown
+	Revoked        = "revoked"
+	Superseded     = "superseded"
+	Undated        = "no-time" // the question has no point in time
+)
+
+// Reason is why a decision has not, or may not have, an effect.
+type Reason struct {
+	Class  string `json:"class"`
+	Detail string `json:"detail"`
+}
+
+// Decision is one decision on a thing, and whether it counts.
+type Decision struct {
+	Ref          string   `json:"ref"`
+	Entry        uint64   `json:"entry"`
+	Decision     string   `json:"decision"`
+	Review       string   `json:"review"`
+	Role         string   `json:"role,omitempty"`
+	Approver     string   `json:"approver"`
+	Environments []string `json:"environments,omitempty"`
+	Assurance    string   `json:"assurance,omitempty"`
+	Policy       string   `json:"policy,omitempty"`
+	Comment      string   `json:"comment,omitempty"`
+	DecidedAt    string   `json:"decidedAt"`
+	RecordedAt   string   `json:"recordedAt"`
+	Effect       Effect   `json:"effect"`
+	Reasons      []Reason `json:"reasons,omitempty"`
+
+	id          graph.ID
+	on          graph.ID // the content or name that it is of
+	decided     prov.Instant
+	recorded    prov.Instant
+	from, until prov.Instant // the period that it claims
+	said        map[string]string
+	definite    bool // some reason says no for certain
+}
+
+// Context is where a decision is to count.
+type Context struct {
+	Log         string // the origin of this log
+	Environment string // env:prod; empty: any
+}
+
+// judge weighs the decisions on one thing. It looks at the whole of valid
+// time, because what has expired is told too, and compares with at itself.
+type judge struct {
+	v       graph.View // all times
+	at      prov.Instant
+	ctx     Context
+	content []graph.ID // the thing's content, and what is the same as it
+	names   []graph.ID // and its names
+	makers  makers
+}
+
+// Decisions gives the decisions on a thing in the order of the log: those on
+// its content, those on its names, and those on other content of its names.
+func Decisions(v graph.View, thing graph.ID, ctx Context) []Decision {
+	return newJudge(v, thing, ctx).decisions()
+}
+
+func newJudge(v graph.View, thing graph.ID, ctx Context) *judge {
+	j := &judge{v: v.Always(), at: v.AsOf().Valid, ctx: ctx}
+	j.content, j.names = contentAndNames(j.v, thing)
+	j.makers = findMakers(j.v, append(slices.Clone(j.content), j.names...))
+	return j
+}
+
+func (j *judge) decisions() []Decision {
+	var out []Decision
+	for _, id := range j.content {
+		out = j.on(out, id, "")
+	}
+	for _, id := range j.names {
+		out = j.on(out, id, NoDigest)
+		for r := range j.v.Out(id) {
+			if r.Named() && !slices.Contains(j.content, r.To()) {
+				out = j.on(out, r.To(), ContentChanged)
+			}
+		}
+	}
+	sort.SliceStable(out, func(a, b int) bool { return out[a].Entry < out[b].Entry })
+	j.takeBack(out)
+	for i := range out {
+		out[i].settle()
+	}
+	return out
+}
+
+// on adds the decisions on one content or name.
+func (j *judge) on(out []Decision, id graph.ID, class string) []Decision {
+	for r := range j.v.Out(id) {
+		switch r.Type() {
+		case prov.ApprovedBy, prov.RejectedBy, prov.RevokedBy, prov.RequestedBy:
+		default:
+			continue
+		}
+		d := j.read(j.v.Relation(r), id)
+		if slices.ContainsFunc(out, func(o Decision) bool { return o.Entry == d.Entry && o.id == d.id }) {
+			continue // of the content, and told already
+		}
+		switch class {
+		case NoDigest:
+			d.no(NoDigest, "it binds the name %s, not content", j.v.Ref(id))
+		case ContentChanged:
+			d.no(ContentChanged, "it is of %s, which is other content of that name", j.v.Ref(id))
+		}
+		j.weigh(&d)
+		out = append(out, d)
+	}
+	return out
+}
+
+// read gives the decision that a relation tells.
+func (j *judge) read(r graph.Relation, on graph.ID) Decision {
+	said := j.v.Said(r.To, r.Entry)
+	d := Decision{Ref: j.v.Ref(r.To).String(), Entry: r.Entry, Decision: said["decision"], Review: said["review"], Role: said["role"],
+		Assurance: said["assurance"], Policy: said["policy"], Comment: said["comment"], DecidedAt: said["decidedAt"],
+		id: r.To, on: on, recorded: j.v.Recorded(r.Entry), from: r.Valid.From, until: r.Valid.To, said: said}
+	d.RecordedAt = d.recorded.String()
+	d.decided = d.recorded
+	if t, err := prov.ParseTime(d.DecidedAt); err == nil {
+		d.decided = prov.At(t)
+	}
+	for k := range said {
+		if e, ok := strings.CutPrefix(k, "environment."); ok {
+			d.Environments = append(d.Environments, e)
+		}
+	}
+	sort.Strings(d.Environments)
+	for o := range j.v.Out(r.To) {
+		if x := j.v.Relation(o); x.Type == prov.AssociatedWith && x.Entry == r.Entry {
+			d.Approver = j.v.Ref(x.To).String()
+		}
+	}
+	return d
+}
+
+func (d *Decision) no(class, format string, args ...any) {
+	d.Reasons, d.definite = append(d.Reasons, Reason{class, fmt.Sprintf(format, args...)}), true
+}
+
+func (d *Decision) unsure(class, format string, args ...any) {
+	d.Reasons = append(d.Reasons, Reason{class, fmt.Sprintf(format, args...)})
+}
+
+func (d *Decision) settle() {
+	switch {
+	case d.definite:
+		d.Effect = NoEffect
+	case len(d.Reasons) > 0:
+		d.Effect = Uncertain
+	default:
+		d.Effect = Counts
+	}
+}
+
+// weigh finds the reasons why a decision by itself does not count. Of a
+// request nothing is asked but its time.
+func (j *judge) weigh(d *Decision) {
+	j.weighTime(d)
+	if d.Decision == statement.Request {
+		return
+	}
+	if d.said["recordedBy"] != d.Approver {
+		d.no(NotTheirs, "it is in the name of %s, but was signed by %s", d.Approver, d.said["recordedBy"])
+	}
+	if d.said["text"] == "differs" {
+		d.no(TextDiffers, "the text that was shown is not that of the decision that was signed")
+	}
+	switch log := d.said["log"]; {
+	case log == "":
+		d.unsure(LogUnknown, "it does not say for which log it was made")
+	case log != j.ctx.Log:
+		d.no(OtherLog, "it was made for the log %s, this is %s", log, j.ctx.Log)
+	}
+	if e := j.ctx.Environment; e != "" && len(d.Environments) > 0 && !slices.ContainsFunc(d.Environments, func(x string) bool {
+		return strings.TrimPrefix(x, "env:") == strings.TrimPrefix(e, "env:")
+	}) {
+		d.no(OtherEnv, "it is for %s, not for %s", strings.Join(d.Environments, ", "), e)
+	}
+	j.weighApprover(d)
+}
+
+// weighTime compares the decision's periods with the time of the question. A
+// decision counts from its recording on: before that nobody could rely on it,
+// whatever it claims.
+func (j *judge) weighTime(d *Decision) {
+	switch {
+	case j.at < d.from || j.at < d.decided:
+		d.no(NotYet, "it is valid only from %s", max(d.from, d.decided))
+	case j.at < d.recorded:
+		d.no(Late, "it claims to be of %s, but was recorded only at %s", d.decided, d.recorded)
+	case j.at >= d.until:
+		d.no(Expired, "it was valid until %s", d.until)
+	}
+}
+
+// weighApprover asks whether the approver was allowed to decide.
+func (j *judge) weighApprover(d *Decision) {
+	ref, err := prov.ParseRef(d.Approver)
+	if err != nil || ref.Kind != prov.Person {
+		d.no(NotAPerson, "%s is not a person", d.Approver)
+		return
+	}
+	who := j.v.Lookup(ref)
+	told := false // whether anything is known of what the person belongs to
+	held, was := false, ""
+	for r := range j.v.Out(who) {
+		m := j.v.Relation(r)
+		if m.Type != prov.MemberOf {
+			continue
+		}
+		told = true
+		// The role must be held when it was decided and when it was recorded.
+		in := m.Valid.From <= d.decided && d.recorded < m.Valid.To
+		switch name := j.v.Ref(m.To).String(); {
+		case name == "role:admin" && m.Valid.From <= d.recorded && d.decided < m.Valid.To:
+			d.no(IsAdmin, "%s holds role:admin (entry %d)", d.Approver, m.Entry)
+		case name == roleRef(d.Role) && in:
+			held = true
+		case name == roleRef(d.Role):
+			was = fmt.Sprintf("; it was held from %s until %s (entry %d)", m.Valid.From, m.Valid.To, m.Entry)
+		}
+	}
+	switch {
+	case d.Role != "" && !held && told:
+		d.no(RoleNotHeld, "no entry says that %s held %s when deciding%s", d.Approver, roleRef(d.Role), was)
+	case d.Role != "" && !held:
+		d.unsure(RoleUnknown, "no entry tells the roles of %s", d.Approver)
+	}
+	j.makers.weigh(d, j.v, who, told)
+}
+
+func roleRef(role string) string {
+	if role == "" || strings.HasPrefix(role, "role:") {
+		return role
+	}
+	return "role:" + role
+}
+
+// takeBack applies revocations, and decisions that take the place of others.
+// Only a revocation that is of this log, signed by who revokes, and recorded
+// by then takes back; whether who revokes made the thing does not matter.
+func (j *judge) takeBack(ds []Decision) {
+	for i := range ds {
+		by := &ds[i]
+		if by.Decision == statement.Revoke && !by.blocked() {
+			for k := range ds {
+				d := &ds[k]
+				if d.Decision != statement.Approve || d.Entry > by.Entry {
+					continue
+				}
+				if named := by.said["revokes"]; named == d.Ref || named == "" && d.Review == by.Review && d.on == by.on {
+					d.no(Revoked, "%s took it back (entry %d)", by.Approver, by.Entry)
+				}
+			}
+		}
+		for r := range j.v.Out(by.id) {
+			x := j.v.Relation(r)
+			if x.Type != prov.Supersedes || x.Entry != by.Entry || by.blocked() {
+				continue
+			}
+			for k := range ds {
+				if ds[k].id == x.To && ds[k].Entry < by.Entry && ds[k].Approver == by.Approver {
+					ds[k].no(Superseded, "%s took its place (entry %d)", by.Ref, by.Entry)
+				}
+			}
+		}
+	}
+}
+
+// blocked tells whether a decision is none at all at this time and in this
+// log, whoever made it. To take something back less is asked than to approve.
+func (d *Decision) blocked() bool {
+	return slices.ContainsFunc(d.Reasons, func(r Reason) bool {
+		return r.Class == NotTheirs || r.Class == OtherLog || r.Class == NotYet || r.Class == Late || r.Class == Expired || r.Class == NoDigest
+	})
+}

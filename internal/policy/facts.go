@@ -1,0 +1,434 @@
+package policy
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+
+	"github.com/stemma-lineage/stemma/internal/graph"
+	"github.com/stemma-lineage/stemma/internal/query"
+	"github.com/stemma-lineage/stemma/prov"
+	"github.com/stemma-lineage/stemma/statement"
+)
+
+// environment declares what rules can ask. Data is in variables; questions
+// that need the graph are functions, and each of those tells true, false, or
+// by an error that it cannot know.
+//
+//	thing       ref, kind, name, version, digest, and what is known of owner, licence, origin, sensitivity, state
+//	env         the environment, such as "prod"
+//	ancestors   all that the thing was made with, each like thing, with notices: the kinds in effect
+//	decisions   every decision on the thing, with its effect and reasons
+//	param       the policy's parameters
+//
+// There is no clock among them: time comes in only through the functions, so
+// that the moments at which an outcome can change are known.
+func environment() (*cel.Env, error) {
+	str, num, list := cel.StringType, cel.IntType, cel.ListType(cel.StringType)
+	fn := func(name string, args ...*cel.Type) cel.EnvOption {
+		return cel.Function(name, cel.Overload(name+"_"+fmt.Sprint(len(args)), args, cel.BoolType, cel.LateFunctionBinding()))
+	}
+	obj := cel.MapType(cel.StringType, cel.DynType)
+	return cel.NewEnv(cel.Variable("thing", obj), cel.Variable("env", str), cel.Variable("ancestors", cel.ListType(obj)),
+		cel.Variable("decisions", cel.ListType(obj)), cel.Variable("param", obj),
+		fn("approved", str, num), fn("approvedWith", str, num, str), fn("approvedApart", list), fn("rejected", str), fn("noticed", list),
+		fn("originsKnown"), fn("licensed", list), fn("evaluated", str), fn("owned"), fn("credentialsInDate"), fn("policyPinned"),
+		fn("ancestorsApproved", str, list), fn("thirdPartiesReviewed", str), fn("unchanged"))
+}
+
+// facts is what a policy can ask of one thing at one moment.
+type facts struct {
+	p         *Policy
+	v         graph.View // at the moment
+	at        prov.Instant
+	q         Question
+	judge     *judge
+	decisions []Decision
+	members   []graph.ID // the thing and all that it was made with
+	listed    bool
+
+	looked     map[uint64]bool // entries that the current rule looked at
+	reasons    []string        // why the current rule does not hold
+	thresholds []prov.Instant  // moments at which something grows too old
+	memo       map[string]any
+}
+
+func newFacts(p *Policy, v graph.View, q Question) *facts {
+	f := &facts{p: p, v: v, at: v.AsOf().Valid, q: q, memo: map[string]any{}, looked: map[uint64]bool{}}
+	f.judge = newJudge(v, q.Thing, q.Context)
+	f.decisions = f.judge.decisions()
+	return f
+}
+
+// ids gives the thing under all its names.
+func (f *facts) ids() []graph.ID { return append(slices.Clone(f.judge.content), f.judge.names...) }
+
+// closure gives the thing and all that it was made with.
+func (f *facts) closure() []graph.ID {
+	if !f.listed {
+		f.members, f.listed = query.Members(f.v, f.ids(), false), true
+	}
+	return f.members
+}
+
+func (f *facts) vars() map[string]any {
+	return map[string]any{
+		"thing": func() any { return f.memoize("thing", func() any { return f.describe(f.q.Thing) }) },
+		"env":   strings.TrimPrefix(f.q.Context.Environment, "env:"),
+		"param": f.param(),
+		"ancestors": func() any {
+			return f.memoize("ancestors", func() any {
+				out := []any{}
+				for _, id := range f.closure() {
+					if !slices.Contains(f.ids(), id) && f.v.Ref(id).Class() == prov.ClassEntity {
+						out = append(out, f.describe(id))
+					}
+				}
+				return out
+			})
+		},
+		"decisions": func() any { return f.memoize("decisions", func() any { return f.describeDecisions() }) },
+	}
+}
+
+func (f *facts) memoize(key string, make func() any) any {
+	if x, ok := f.memo[key]; ok {
+		return x
+	}
+	x := make()
+	f.memo[key] = x
+	return x
+}
+
+func (f *facts) param() map[string]any {
+	if f.p.Parameters == nil {
+		return map[string]any{}
+	}
+	return f.p.Parameters
+}
+
+// describe gives a thing to expressions. What is not known is absent, so that
+// an expression that needs it is unknown.
+func (f *facts) describe(id graph.ID) map[string]any {
+	content, names := contentAndNames(f.v.Always(), id)
+	r := f.v.Ref(id)
+	if r.IsDigest() && len(names) > 0 {
+		r = f.v.Ref(names[0])
+	}
+	out := map[string]any{"ref": r.String(), "kind": string(r.Kind), "name": r.Name, "notices": []string{}}
+	if r.Version != "" {
+		out["version"] = r.Version
+	}
+	if len(content) > 0 {
+		out["digest"] = f.v.Ref(content[0]).String()
+	}
+	notices := []string{}
+	for _, x := range append(content, names...) {
+		attrs := f.v.Attributes(x)
+		for _, k := range []string{"licence", "origin", "sensitivity", "state"} {
+			if attrs[k] != "" && attrs[k] != "unknown" {
+				out[k] = attrs[k]
+			}
+		}
+		for o := range f.v.Out(x) {
+			switch rel := f.v.Relation(o); rel.Type {
+			case prov.OwnedBy:
+				out["owner"] = f.v.Ref(rel.To).String()
+			case prov.SubjectOf:
+				notices = append(notices, rel.Role)
+			}
+		}
+	}
+	slices.Sort(notices)
+	out["notices"] = slices.Compact(notices)
+	return out
+}
+
+func (f *facts) describeDecisions() []any {
+	out := []any{}
+	for _, d := range f.decisions {
+		classes := []string{}
+		for _, r := range d.Reasons {
+			classes = append(classes, r.Class)
+		}
+		out = append(out, map[string]any{"ref": d.Ref, "decision": d.Decision, "review": d.Review, "role": d.Role, "approver": d.Approver,
+			"assurance": d.Assurance, "effect": string(d.Effect), "reasons": classes, "entry": int64(d.Entry)})
+	}
+	return out
+}
+
+func (f *facts) functions() map[string]cel.LateBoundFunction {
+	text := func(v ref.Val) string { s, _ := v.Value().(string); return s }
+	texts := func(v ref.Val) []string {
+		x, err := v.ConvertToNative(stringsType)
+		s, _ := x.([]string)
+		if err != nil {
+			return nil
+		}
+		return s
+	}
+	num := func(v ref.Val) int { n, _ := v.Value().(int64); return int(n) }
+	return map[string]cel.LateBoundFunction{
+		"approved":      func(_ string, a ...ref.Val) ref.Val { return f.approved(text(a[0]), num(a[1]), "") },
+		"approvedWith":  func(_ string, a ...ref.Val) ref.Val { return f.approved(text(a[0]), num(a[1]), text(a[2])) },
+		"approvedApart": func(_ string, a ...ref.Val) ref.Val { return f.approvedApart(texts(a[0])) },
+		"rejected":      func(_ string, a ...ref.Val) ref.Val { return f.rejected(text(a[0])) },
+		"noticed":       func(_ string, a ...ref.Val) ref.Val { return f.noticed(texts(a[0])) },
+		"originsKnown":  func(string, ...ref.Val) ref.Val { return f.originsKnown() },
+		"licensed":      func(_ string, a ...ref.Val) ref.Val { return f.licensed(texts(a[0])) },
+		"evaluated":     func(_ string, a ...ref.Val) ref.Val { return f.evaluated(text(a[0])) },
+		"owned":         func(string, ...ref.Val) ref.Val { return f.owned() },
+		"ancestorsApproved": func(_ string, a ...ref.Val) ref.Val {
+			return f.ancestorsApproved(text(a[0]), texts(a[1]), false)
+		},
+		"thirdPartiesReviewed": func(_ string, a ...ref.Val) ref.Val { return f.ancestorsApproved(text(a[0]), nil, true) },
+		"credentialsInDate":    func(string, ...ref.Val) ref.Val { return f.credentialsInDate() },
+		"policyPinned":         func(string, ...ref.Val) ref.Val { return f.policyPinned() },
+		"unchanged":            func(string, ...ref.Val) ref.Val { return f.unchanged() },
+	}
+}
+
+// look notes an entry as evidence of the current rule.
+func (f *facts) look(entry uint64) { f.looked[entry] = true }
+
+func (f *facts) no(format string, args ...any) ref.Val {
+	f.reasons = append(f.reasons, fmt.Sprintf(format, args...))
+	return types.False
+}
+
+// unknown is the third value.
+func (f *facts) unknown(format string, args ...any) ref.Val {
+	s := fmt.Sprintf(format, args...)
+	f.reasons = append(f.reasons, s)
+	return types.NewErr("unknown: %s", s)
+}
+
+var assuranceRank = map[string]int{statement.OIDCSession: 1, statement.LocalKey: 2, statement.HardwareKey: 3, statement.PasskeyUV: 4}
+
+// approved tells whether n people approved for a review, each with at least
+// the assurance that is asked for. A rejection that counts, later than an
+// approval of the same person, takes it away.
+func (f *facts) approved(review string, n int, assurance string) ref.Val {
+	if n < 1 {
+		return f.unknown("approved(%q, %d): ask for at least 1 approval", review, n)
+	}
+	if assurance != "" && assuranceRank[assurance] == 0 {
+		return f.unknown("assurance %q is not known; the assurances are oidc-session, local-key, hardware-key, passkey", assurance)
+	}
+	sure, maybe, why := f.approvers(review, assurance)
+	if len(sure) >= n {
+		return types.True
+	}
+	missing := fmt.Sprintf("%d of %d approvals for the %s review count", len(sure), n, review)
+	f.reasons = append(f.reasons, why...)
+	if len(sure)+len(maybe) >= n {
+		return f.unknown("%s, %d more may", missing, len(maybe))
+	}
+	return f.no("%s", missing)
+}
+
+// approvers gives who approved for a review: those whose approval counts, those
+// whose approval may, and why others do not.
+func (f *facts) approvers(review, assurance string) (sure, maybe map[string]bool, why []string) {
+	sure, maybe = map[string]bool{}, map[string]bool{}
+	for _, d := range f.decisions { // in the order of the log
+		if d.Review != review || d.Decision != statement.Approve && d.Decision != statement.Reject {
+			continue
+		}
+		f.look(d.Entry)
+		weak := assurance != "" && assuranceRank[d.Assurance] < assuranceRank[assurance]
+		switch {
+		case d.Decision == statement.Reject && d.Effect == Counts:
+			delete(sure, d.Approver)
+			delete(maybe, d.Approver)
+			why = append(why, fmt.Sprintf("%s rejected it (entry %d): %s", d.Approver, d.Entry, d.Comment))
+		case d.Decision == statement.Reject && d.Effect == Uncertain && sure[d.Approver]:
+			delete(sure, d.Approver)
+			maybe[d.Approver] = true
+		case d.Decision == statement.Reject:
+		case d.Effect == Counts && weak:
+			why = append(why, fmt.Sprintf("%s (entry %d) was signed with assurance %q, less than %s", d.Ref, d.Entry, d.Assurance, assurance))
+		case d.Effect == Counts:
+			sure[d.Approver] = true
+			delete(maybe, d.Approver)
+		default:
+			word := "does not count"
+			if d.Effect == Uncertain {
+				word = "may not count"
+			}
+			for _, r := range d.Reasons {
+				why = append(why, fmt.Sprintf("%s (entry %d) %s: %s", d.Ref, d.Entry, word, r.Detail))
+			}
+			if d.Effect == Uncertain && !weak && !sure[d.Approver] {
+				maybe[d.Approver] = true
+			}
+		}
+	}
+	return sure, maybe, why
+}
+
+// approvedApart tells whether the reviews were approved by as many people,
+// one for each.
+func (f *facts) approvedApart(reviews []string) ref.Val {
+	if len(reviews) == 0 || len(reviews) > 8 {
+		return f.unknown("approvedApart takes 1 to 8 reviews")
+	}
+	certain, possible := make([]map[string]bool, len(reviews)), make([]map[string]bool, len(reviews))
+	for i, r := range reviews {
+		sure, maybe, _ := f.approvers(r, "")
+		certain[i] = sure
+		possible[i] = maps.Clone(sure)
+		maps.Copy(possible[i], maybe)
+	}
+	switch {
+	case apart(certain, map[string]bool{}):
+		return types.True
+	case apart(possible, map[string]bool{}):
+		return f.unknown("whether the approvals for %s are of different people and count", strings.Join(reviews, " and "))
+	}
+	return f.no("the approvals for %s are not of different people", strings.Join(reviews, " and "))
+}
+
+// apart tells whether each set can give one member that no other gives. There
+// are at most 8 sets.
+func apart(sets []map[string]bool, taken map[string]bool) bool {
+	if len(sets) == 0 {
+		return true
+	}
+	for who := range sets[0] {
+		if !taken[who] {
+			taken[who] = true
+			if apart(sets[1:], taken) {
+				return true
+			}
+			delete(taken, who)
+		}
+	}
+	return false
+}
+
+// rejected tells whether a rejection of the review counts that no later
+// approval of the same person follows.
+func (f *facts) rejected(review string) ref.Val {
+	last := map[string]Decision{}
+	for _, d := range f.decisions {
+		if d.Review == review && (d.Decision == statement.Approve || d.Decision == statement.Reject) && d.Effect != NoEffect {
+			last[d.Approver] = d
+		}
+	}
+	unsure := false
+	for _, d := range last {
+		if d.Decision == statement.Reject {
+			f.look(d.Entry)
+			f.reasons = append(f.reasons, fmt.Sprintf("%s rejected it (entry %d): %s", d.Approver, d.Entry, d.Comment))
+			if d.Effect == Counts {
+				return types.True
+			}
+			unsure = true
+		}
+	}
+	if unsure {
+		return types.NewErr("unknown: whether a rejection counts")
+	}
+	return types.False
+}
+
+// waive accepts an outcome for which a waiver counts.
+func (f *facts) waive(o *Outcome) {
+	if f.p.Waivers.Role == "" {
+		return
+	}
+	for _, id := range f.ids() {
+		for c := range f.v.Always().Claims(id) {
+			if c.Key != "waiver" || c.Value != o.Rule || c.Retracted {
+				continue
+			}
+			w := f.waiver(id, c.Entry)
+			f.judge.weighApprover(&w)
+			f.judge.weighTime(&w)
+			if w.said["waiver.until"] == "" {
+				w.no(Expired, "it has no end")
+			}
+			if scope := scopeOf(w.said); len(scope) > 0 && !slices.Contains(scope, strings.TrimPrefix(f.q.Context.Environment, "env:")) {
+				w.no(OtherEnv, "it is for %s", strings.Join(scope, ", "))
+			}
+			w.settle()
+			text := fmt.Sprintf("%s until %s: %s (entry %d)", w.Approver, w.said["waiver.until"], w.said["waiver.reason"], c.Entry)
+			if w.Effect == Counts {
+				o.Outcome, o.Waiver = Waived, text
+				o.Entries = append(o.Entries, c.Entry)
+				slices.Sort(o.Entries)
+				return
+			}
+			for _, r := range w.Reasons {
+				o.Reasons = append(o.Reasons, fmt.Sprintf("the waiver of %s does not count: %s", text, r.Detail))
+			}
+		}
+	}
+}
+
+// waiver reads a waiver as a decision in the role that the policy asks for.
+func (f *facts) waiver(id graph.ID, entry uint64) Decision {
+	said := f.v.Always().Said(id, entry)
+	w := Decision{Entry: entry, Role: f.p.Waivers.Role, Approver: said["waiver.by"], said: said,
+		recorded: f.v.Recorded(entry), from: prov.Beginning, until: prov.Forever}
+	w.decided = w.recorded
+	if t, err := prov.ParseTime(said["waiver.from"]); err == nil {
+		w.decided, w.from = prov.At(t), prov.At(t)
+	}
+	if t, err := prov.ParseTime(said["waiver.until"]); err == nil {
+		w.until = prov.At(t)
+	}
+	return w
+}
+
+func scopeOf(said map[string]string) []string {
+	var out []string
+	for k := range said {
+		if s, ok := strings.CutPrefix(k, "waiver.scope."); ok {
+			out = append(out, strings.TrimPrefix(s, "env:"))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// evaluated tells whether an evaluation of the thing was completed within a
+// duration before the moment.
+func (f *facts) evaluated(within string) ref.Val {
+	limit, err := time.ParseDuration(within)
+	if err != nil || limit <= 0 {
+		return f.unknown("evaluated(%q): write a duration such as \"720h\"", within)
+	}
+	newest, entry := prov.Beginning, uint64(0)
+	for _, id := range f.ids() {
+		for r := range f.v.In(id) {
+			x := f.v.Relation(r)
+			if x.Type != prov.Used || f.v.Attributes(x.From)["activity"] != "evaluate" {
+				continue
+			}
+			t, ok := f.v.Times(x.From)
+			if !ok || t.State == "failed" || t.State == "aborted" || t.End == prov.Beginning || t.End == prov.Forever || t.End > f.at {
+				continue
+			}
+			f.look(x.Entry)
+			f.thresholds = append(f.thresholds, t.End+prov.Instant(limit))
+			if t.End > newest {
+				newest, entry = t.End, x.Entry
+			}
+		}
+	}
+	switch {
+	case newest == prov.Beginning:
+		return f.unknown("no entry tells of a completed evaluation")
+	case f.at < newest+prov.Instant(limit):
+		return types.True
+	}
+	return f.no("the newest evaluation ended at %s (entry %d), more than %s before", newest, entry, within)
+}

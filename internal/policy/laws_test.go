@@ -1,0 +1,336 @@
+package policy
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stemma-lineage/stemma/internal/graph"
+	"github.com/stemma-lineage/stemma/prov"
+	"github.com/stemma-lineage/stemma/statement"
+)
+
+const testLog = "example.org/log"
+
+var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// entry is one statement of a random history and who recorded it when.
+type entry struct {
+	subjects []statement.Subject
+	pred     statement.Predicate
+	by       string
+	at       time.Time
+}
+
+func (e entry) content(t testing.TB) []byte {
+	t.Helper()
+	payload, err := statement.Format(e.subjects, e.pred)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env, err := statement.Unsigned(payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := statement.FormatEntry(statement.Entry{RecordedAt: e.at, RecordedBy: e.by, Envelope: env})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// fold folds a history without the entry at leave.
+func fold(t testing.TB, h []entry, leave int) *graph.Graph {
+	t.Helper()
+	g := graph.New()
+	for i, e := range h {
+		if i == leave {
+			continue
+		}
+		if uint64(i) > g.Size() {
+			g.Skip(uint64(i))
+		}
+		if err := g.Fold(uint64(i), e.content(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if leave == len(h)-1 {
+		g.Skip(uint64(len(h)))
+	}
+	return g
+}
+
+// maker makes random histories of governance: people with roles, data, models,
+// evaluations, and decisions of every good and bad sort.
+type maker struct {
+	r     *rand.Rand
+	h     []entry
+	times []prov.Instant // all times that statements tell
+}
+
+func (m *maker) one(n int) bool { return m.r.IntN(n) == 0 }
+
+func pick[T any](m *maker, xs ...T) T { return xs[m.r.IntN(len(xs))] }
+
+func (m *maker) time() statement.Time {
+	t := epoch.Add(time.Duration(m.r.IntN(200)) * time.Hour)
+	m.times = append(m.times, prov.At(t))
+	return statement.NewTime(t)
+}
+
+// period gives two times in order, or none.
+func (m *maker) period() (from, until statement.Time) {
+	if m.one(2) {
+		return
+	}
+	from, until = m.time(), m.time()
+	if until.Before(from.Time) {
+		from, until = until, from
+	}
+	if !from.Before(until.Time) {
+		return from, statement.Time{}
+	}
+	return from, until
+}
+
+func (m *maker) add(by string, p statement.Predicate, subjects ...statement.Subject) {
+	at := epoch.Add(time.Duration(len(m.h)*7) * time.Hour)
+	m.times = append(m.times, prov.At(at))
+	m.h = append(m.h, entry{subjects, p, by, at})
+}
+
+func digestOf(name string) statement.DigestSet {
+	return statement.DigestSet{"sha256": fmt.Sprintf("%x", sha256.Sum256([]byte(name)))}
+}
+
+func thing(name string, digest statement.DigestSet) statement.Subject {
+	r, err := prov.ParseRef(name)
+	if err != nil {
+		panic(err)
+	}
+	return statement.NewSubject(r, digest)
+}
+
+func used(s statement.Subject) statement.Use {
+	return statement.Use{Resource: statement.Resource{Ref: s.Name, Digest: s.Digest}}
+}
+
+func (m *maker) history(n int) []entry {
+	model, data := thing("model:m@1", digestOf("m")), thing("dataset:d@1", digestOf("d"))
+	train := &statement.Activity{Kind: "train", ID: "activity:t", StartedAt: m.time(), Used: []statement.Use{used(data)}}
+	if !m.one(4) {
+		train.Identities = []statement.Party{{Ref: pick(m, "sa:trainer", "person:a")}}
+	}
+	start := []func(){
+		func() { m.add("sa:rec", train, model) },
+		func() {
+			e := &statement.Entity{State: "registered", At: m.time()}
+			if !m.one(3) {
+				e.Origin = "https://example.org/d"
+			}
+			m.add("sa:rec", e, data)
+		},
+		func() {
+			m.add("sa:rec", &statement.Identity{Mode: "event", Source: "x", At: m.time(), Items: []statement.IdentityItem{
+				{Ref: "sa:trainer", Owner: pick(m, "person:a", "team:ml", "person:b")}}}, thing("sa:trainer", nil))
+		},
+	}
+	for _, who := range []string{"person:a", "person:b", "person:c"} {
+		start = append(start, func() {
+			it := statement.IdentityItem{Ref: who, MemberOf: []string{pick(m, "team:ml", "team:risk")}}
+			if !m.one(3) {
+				from, until := m.period()
+				it.Roles = []statement.RoleItem{{Role: pick(m, "role:reviewer", "role:reviewer", "role:admin"), From: from, Until: until}}
+			}
+			m.add("sa:rec", &statement.Identity{Mode: "event", Source: "x", At: statement.NewTime(epoch), Items: []statement.IdentityItem{it}}, thing(who, nil))
+		})
+	}
+	m.r.Shuffle(len(start), func(i, j int) { start[i], start[j] = start[j], start[i] })
+	for _, f := range start {
+		f()
+	}
+	for len(m.h) < n {
+		m.happen(model, data)
+	}
+	return m.h
+}
+
+func (m *maker) happen(model, data statement.Subject) {
+	switch m.r.IntN(10) {
+	case 0:
+		end := m.time()
+		m.add("sa:rec", &statement.Activity{Kind: "evaluate", ID: fmt.Sprintf("activity:e%d", len(m.h)), EndedAt: end, State: pick(m, "completed", "failed"),
+			Used: []statement.Use{used(model)}}, thing(fmt.Sprintf("activity:e%d", len(m.h)), nil))
+	case 1:
+		from, until := m.period()
+		m.add("sa:rec", &statement.Notice{Kind: pick(m, "compromised", "vulnerable"), Since: from, Until: until}, pick(m, model, data))
+	case 2:
+		m.add(pick(m, "person:a", "person:b"), &statement.Waiver{Rule: pick(m, "fresh", "clean"), Reason: "r", Until: m.time(), At: statement.NewTime(epoch)}, model)
+	case 3:
+		m.add("sa:rec", &statement.Retraction{Entry: uint64(m.r.IntN(len(m.h))), Reason: "wrong"}, model)
+	default:
+		m.decide(model)
+	}
+}
+
+func (m *maker) decide(model statement.Subject) {
+	who := pick(m, "person:a", "person:b", "person:c", "agent:helper")
+	a := &statement.Approval{Decision: pick(m, "approve", "approve", "approve", "approve", "reject", "revoke"), Approver: who, Review: pick(m, "risk", "security"),
+		Role: pick(m, "", "role:reviewer"), DecidedAt: m.time(), Log: testLog}
+	a.ValidFrom, a.ValidUntil = m.period()
+	if m.one(6) {
+		a.Environments = []string{pick(m, "env:prod", "env:test")}
+	}
+	if m.one(8) {
+		a.Log = pick(m, "", "other.example/log")
+	}
+	on := model
+	switch m.r.IntN(10) {
+	case 0:
+		on = thing("model:m@1", nil)
+	case 1:
+		on = thing("model:m@2", digestOf("other"))
+	}
+	a.Text = statement.ApprovalText([]statement.Subject{on}, a)
+	if m.one(8) {
+		a.Text = "I approve whatever it is"
+	}
+	by := who
+	if m.one(8) {
+		by = "person:mallory"
+	}
+	m.add(by, a, on)
+}
+
+var lawRules = []string{
+	`{id: risk, require: 'approved("risk", 1) && !rejected("risk")'}`,
+	`{id: two, require: 'approvedApart(["risk", "security"]) || approved("security", 2)'}`,
+	`{id: clean, require: '!noticed(["compromised"])'}`,
+	`{id: fresh, require: 'evaluated("30h")'}`,
+}
+
+// lawPolicy gives a policy of one of the rules, or of all.
+func lawPolicy(t testing.TB, seed int) *Policy {
+	rules := lawRules
+	if i := seed % (len(lawRules) + 1); i < len(lawRules) {
+		rules = lawRules[i : i+1]
+	}
+	return policyOf(t, "name: law\nwaivers: {role: role:reviewer}\nrules:\n  - "+strings.Join(rules, "\n  - ")+"\n")
+}
+
+func policyOf(t testing.TB, text string) *Policy {
+	t.Helper()
+	p, err := Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func lookup(t testing.TB, g *graph.Graph, name string) graph.ID {
+	t.Helper()
+	r, err := prov.ParseRef(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g.At(prov.Now).Lookup(r)
+}
+
+func verdict(t testing.TB, p *Policy, v graph.View, q Question) string {
+	t.Helper()
+	x, err := Evaluate(p, v, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x.Verdict
+}
+
+// histories runs f over random histories, each with its own seed.
+func histories(t *testing.T, n int, f func(t *testing.T, p *Policy, m *maker, h []entry)) {
+	for seed := range uint64(n) {
+		m := &maker{r: rand.New(rand.NewPCG(seed, 5))}
+		h := m.history(8 + int(seed%20))
+		ok := t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { f(t, lawPolicy(t, int(seed)), m, h) })
+		if !ok {
+			return
+		}
+	}
+}
+
+// What stemma valid says equals an evaluation at every time that any statement
+// tells, just before and just after, and at what the policy's own duration
+// makes of them: by both clocks.
+func TestValidIsWhatEvaluationsSay(t *testing.T) {
+	said := map[string]int{}
+	histories(t, 150, func(t *testing.T, p *Policy, m *maker, h []entry) {
+		g := fold(t, h, -1)
+		q := Question{Thing: lookup(t, g, "sha256:"+digestOf("m")["sha256"]), Context: Context{Log: testLog, Environment: "prod"}}
+		v := g.At(prov.Now)
+		got, err := Valid(p, v, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var at []prov.Instant
+		for _, x := range m.times {
+			d := prov.Instant(30 * time.Hour)
+			at = append(at, x-1, x, x+d-1, x+d)
+		}
+		slices.Sort(at)
+		for _, x := range slices.Compact(at) {
+			was, known := validity[verdict(t, p, v.When(x), q)], validity[verdict(t, p, v.AsKnownAt(x), q)]
+			said[was]++
+			if was != At(got.AsItWas, x) || known != At(got.AsKnown, x) {
+				t.Fatalf("at %s: evaluated %s, as known %s; the intervals say %s and %s", x, was, known, At(got.AsItWas, x), At(got.AsKnown, x))
+			}
+		}
+	})
+	t.Log(said)
+	for _, w := range []string{IsValid, NotValid, NotKnown} {
+		if said[w] < 20 {
+			t.Errorf("the histories say %q only %d times: they try too little", w, said[w])
+		}
+	}
+}
+
+// Leaving out a statement never turns deny into allow, unless it takes
+// something back: a revocation, a rejection, a notice or a retraction.
+func TestLessEvidenceNeverAllows(t *testing.T) {
+	denied, left := 0, 0
+	histories(t, 150, func(t *testing.T, p *Policy, m *maker, h []entry) {
+		g := fold(t, h, -1)
+		q := Question{Thing: lookup(t, g, "sha256:"+digestOf("m")["sha256"]), Context: Context{Log: testLog, Environment: "prod"}}
+		for i, e := range h {
+			switch e := e.pred.(type) {
+			case *statement.Notice, *statement.Retraction:
+				continue
+			case *statement.Approval:
+				if e.Decision != "approve" {
+					continue
+				}
+			}
+			less := fold(t, h, i)
+			lq := q
+			if lq.Thing = lookup(t, less, "sha256:"+digestOf("m")["sha256"]); lq.Thing == graph.None {
+				continue // nothing is known of it any more
+			}
+			for range 6 {
+				at := pick(m, m.times...) + 1
+				left++
+				if verdict(t, p, g.At(prov.AsOf{Valid: at, Known: prov.AllKnown}), q) != Deny {
+					continue
+				}
+				denied++
+				if verdict(t, p, less.At(prov.AsOf{Valid: at, Known: prov.AllKnown}), lq) == Allow {
+					t.Fatalf("at %s: denied, but allowed without entry %d (%T)", at, i, e.pred)
+				}
+			}
+		}
+	})
+	if denied < 100 {
+		t.Errorf("%d of %d were denied: the histories try too little", denied, left)
+	}
+}

@@ -1,0 +1,343 @@
+package policy
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+
+	"github.com/stemma-lineage/stemma/internal/graph"
+	"github.com/stemma-lineage/stemma/prov"
+)
+
+// What rules ask of the lineage of a thing.
+
+var stringsType = reflect.TypeFor[[]string]()
+
+// noticed tells whether the thing or anything that it was made with is under
+// a notice of one of the kinds at the moment. It says no only when it is known
+// of everything where it came from: what is not seen may be under one.
+func (f *facts) noticed(kinds []string) ref.Val {
+	for _, id := range f.closure() {
+		for r := range f.v.Out(id) {
+			x := f.v.Relation(r)
+			if x.Type == prov.SubjectOf && slices.Contains(kinds, x.Role) {
+				f.look(x.Entry)
+				f.reasons = append(f.reasons, label(f.v, id)+" is "+x.Role+": "+label(f.v, x.To)+since(x))
+				return types.True
+			}
+		}
+	}
+	if gaps := f.gaps(); len(gaps) > 0 {
+		f.reasons = append(f.reasons, gaps...)
+		return types.NewErr("unknown: whether anything that it was made with is under a notice")
+	}
+	return types.False
+}
+
+func since(x graph.Relation) string {
+	if x.Valid.From == prov.Beginning {
+		return ""
+	}
+	return " since " + x.Valid.From.String()
+}
+
+// gaps says of what the origin is not known.
+func (f *facts) gaps() []string {
+	return f.memoize("gaps", func() any {
+		var out []string
+		for _, id := range f.closure() {
+			if why := f.gap(id); why != "" {
+				out = append(out, why)
+			}
+		}
+		slices.Sort(out)
+		return slices.Compact(out)
+	}).([]string)
+}
+
+// gap says why the origin of one member of the closure is not known: an entity
+// that no activity made and for which no origin is stated, or an activity of
+// which nobody says what it used.
+func (f *facts) gap(id graph.ID) string {
+	r := f.v.Ref(id)
+	switch r.Kind {
+	case prov.Dataset, prov.FeatureSet, prov.Model, prov.Prompt, prov.Code, prov.Image, prov.Agent, prov.File, prov.Column, prov.Document:
+	case prov.Activity:
+		if f.v.Attributes(id)["inputsCompleteness"] == "best-effort" {
+			return r.String() + ": it may have read more than is recorded (its inputs are known by best effort)"
+		}
+		return ""
+	default:
+		if !r.IsDigest() {
+			return ""
+		}
+	}
+	content, names := contentAndNames(f.v, id)
+	for _, x := range append(content, names...) {
+		if o := f.v.Attributes(x)["origin"]; o != "" && o != "unknown" {
+			return ""
+		}
+		for o := range f.v.Out(x) {
+			switch o.Type() {
+			case prov.GeneratedBy, prov.GeneratedByStated, prov.DerivedFrom, prov.PartOf:
+				return ""
+			}
+		}
+	}
+	return label(f.v, id) + ": no entry says how it was made or where it came from"
+}
+
+func (f *facts) originsKnown() ref.Val {
+	if gaps := f.gaps(); len(gaps) > 0 {
+		f.reasons = append(f.reasons, gaps...)
+		return types.NewErr("unknown: where everything came from")
+	}
+	return types.True
+}
+
+// licensed tells whether every model and dataset in the lineage has one of the
+// licences. Names of licences are compared without regard to case (SPDX
+// specification 2.3, annex D.2).
+func (f *facts) licensed(allowed []string) ref.Val {
+	bad, missing := false, []string{}
+	for _, id := range f.closure() {
+		if k := f.v.Ref(id).Kind; k != prov.Model && k != prov.Dataset {
+			continue
+		}
+		d := f.describe(id)
+		l, ok := d["licence"].(string)
+		switch {
+		case !ok && !f.made(id):
+			missing = append(missing, d["ref"].(string)+": no entry tells its licence")
+		case ok && !slices.ContainsFunc(allowed, func(a string) bool { return strings.EqualFold(a, l) }):
+			bad = true
+			f.reasons = append(f.reasons, d["ref"].(string)+" has the licence "+l)
+		}
+	}
+	if bad {
+		return types.False
+	}
+	if len(missing) > 0 {
+		f.reasons = append(f.reasons, missing...)
+		return types.NewErr("unknown: the licence of everything")
+	}
+	return types.True
+}
+
+// made tells whether the log knows an activity that made the thing.
+func (f *facts) made(id graph.ID) bool {
+	content, names := contentAndNames(f.v, id)
+	for _, x := range append(content, names...) {
+		for r := range f.v.Out(x) {
+			if r.Type() == prov.GeneratedBy || r.Type() == prov.GeneratedByStated {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// owned tells whether somebody answers for the thing.
+func (f *facts) owned() ref.Val {
+	for _, id := range f.ids() {
+		for r := range f.v.Out(id) {
+			if x := f.v.Relation(r); x.Type == prov.OwnedBy {
+				f.look(x.Entry)
+				return types.True
+			}
+		}
+	}
+	return f.no("no entry says who owns it")
+}
+
+// unchanged tells whether the thing's names stand for one content.
+func (f *facts) unchanged() ref.Val {
+	for _, n := range f.judge.names {
+		var contents []string
+		for r := range f.v.Out(n) {
+			if r.Named() {
+				contents = append(contents, f.v.Ref(r.To()).String())
+			}
+		}
+		if slices.Sort(contents); len(slices.Compact(contents)) > 1 {
+			return f.no("%s stands for %d contents: %s", f.v.Ref(n), len(slices.Compact(contents)), strings.Join(slices.Compact(contents), ", "))
+		}
+	}
+	if len(f.judge.content) == 0 {
+		return f.unknown("no content is known of %s", f.v.Ref(f.q.Thing))
+	}
+	return types.True
+}
+
+// ancestorsApproved tells whether everything of some kinds in the lineage, the
+// thing itself aside, has an approval of a review that counts. With outside it
+// is asked of what no recorded activity made, of whatever kind.
+func (f *facts) ancestorsApproved(review string, kinds []string, outside bool) ref.Val {
+	bad, unsure := false, false
+	for _, id := range f.closure() {
+		r := f.v.Ref(id)
+		if slices.Contains(f.ids(), id) || r.Class() != prov.ClassEntity || r.IsDigest() && len(names(f.v, id)) > 0 {
+			continue // content is asked for under its name
+		}
+		if outside && (f.made(id) || !comesFromOutside(r.Kind)) || !outside && !slices.Contains(kinds, string(r.Kind)) {
+			continue
+		}
+		maybe, ok := false, false
+		for _, d := range Decisions(f.v, id, f.q.Context) {
+			if d.Review != review || d.Decision != "approve" {
+				continue
+			}
+			f.look(d.Entry)
+			ok, maybe = ok || d.Effect == Counts, maybe || d.Effect == Uncertain
+		}
+		switch {
+		case ok:
+		case maybe:
+			unsure = true
+			f.reasons = append(f.reasons, label(f.v, id)+": whether its approval for the "+review+" review counts is not known")
+		default:
+			bad = true
+			f.reasons = append(f.reasons, label(f.v, id)+": it has no approval for the "+review+" review that counts")
+		}
+	}
+	if bad {
+		return types.False
+	}
+	if gaps := f.gaps(); len(gaps) > 0 && !outside {
+		f.reasons = append(f.reasons, gaps...)
+		unsure = true
+	}
+	if unsure {
+		return types.NewErr("unknown: whether everything is approved")
+	}
+	return types.True
+}
+
+func names(v graph.View, id graph.ID) []graph.ID {
+	_, out := contentAndNames(v, id)
+	return out
+}
+
+func comesFromOutside(k prov.Kind) bool {
+	switch k {
+	case prov.Model, prov.Dataset, prov.Package, prov.Image, prov.Code, prov.Prompt, prov.Tool, prov.Agent:
+		return true
+	}
+	return false
+}
+
+// deployments gives the deployments of the thing that are live in the
+// environment at the moment.
+func (f *facts) deployments() []graph.ID {
+	var out []graph.ID
+	env := f.q.Context.Environment
+	for _, id := range f.ids() {
+		if f.v.Ref(id).Kind == prov.Deployment {
+			out = append(out, id)
+		}
+		for r := range f.v.In(id) {
+			if r.Type() != prov.Deployed {
+				continue
+			}
+			for o := range f.v.Out(r.From()) {
+				if o.Type() == prov.DeployedTo && f.v.Ref(o.To()).String() == "env:"+strings.TrimPrefix(env, "env:") {
+					out = append(out, r.From())
+				}
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// credentialsInDate tells whether every credential of what runs the thing, or
+// is planned to, is within its dates.
+func (f *facts) credentialsInDate() ref.Val {
+	holders := f.deployments()
+	for _, d := range slices.Clone(holders) {
+		for r := range f.v.Out(d) {
+			if r.Type() == prov.RunsAs {
+				holders = append(holders, r.To())
+			}
+		}
+	}
+	for _, name := range f.q.Planned.RunsAs {
+		r, err := prov.ParseRef(name)
+		id := f.v.Lookup(r)
+		if err != nil || id == graph.None {
+			return f.unknown("nothing is known of %s, as which it is to run", name)
+		}
+		holders = append(holders, id)
+	}
+	if len(holders) == 0 {
+		return f.unknown("it is not deployed there, and nothing says as whom it is to run; name it with --runs-as")
+	}
+	bad, unsure := false, false
+	for _, h := range holders {
+		for r := range f.v.Always().Out(h) {
+			x := f.v.Relation(r)
+			if x.Type != prov.AuthenticatesWith {
+				continue
+			}
+			f.look(x.Entry)
+			switch ok, why := f.inDate(h, x); {
+			case why == "":
+			case ok:
+				unsure = true
+				f.reasons = append(f.reasons, why)
+			default:
+				bad = true
+				f.reasons = append(f.reasons, why)
+			}
+		}
+	}
+	if bad {
+		return types.False
+	}
+	if unsure {
+		return types.NewErr("unknown: the dates of every credential")
+	}
+	return types.True
+}
+
+// inDate says what is wrong with the dates of a credential that a holder has.
+// ok says that nothing is known to be.
+func (f *facts) inDate(holder graph.ID, x graph.Relation) (ok bool, why string) {
+	name := label(f.v, x.To)
+	attrs := f.v.Always().Attributes(x.To)
+	t, err := prov.ParseTime(attrs["expiresAt"])
+	switch {
+	case err == nil && f.at >= prov.At(t):
+		return false, name + " of " + label(f.v, holder) + " expired at " + attrs["expiresAt"]
+	case err == nil:
+		return true, ""
+	case attrs["state"] == "retired":
+		return false, name + " is retired"
+	}
+	return true, name + ": no entry says when it expires"
+}
+
+// policyPinned tells whether every live deployment is governed by a policy
+// bundle that is named by its content.
+func (f *facts) policyPinned() ref.Val {
+	ds := f.deployments()
+	if len(ds) == 0 {
+		return f.unknown("it is not deployed there, so nothing says which policy bundle governs it")
+	}
+	for _, d := range ds {
+		pinned := false
+		for r := range f.v.Out(d) {
+			if x := f.v.Relation(r); x.Type == prov.GovernedBy {
+				f.look(x.Entry)
+				pinned = pinned || f.v.IsDigest(x.To)
+			}
+		}
+		if !pinned {
+			return f.no("%s names no policy bundle by its content", f.v.Ref(d))
+		}
+	}
+	return types.True
+}

@@ -1,0 +1,146 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/stemma-lineage/stemma/internal/graph"
+	"github.com/stemma-lineage/stemma/prov"
+)
+
+// makers is who made a thing: the identities of the activities that generated
+// it, whom they acted for, and who owns those that are no persons.
+type makers struct {
+	who     map[graph.ID]string // how each is a maker, in words
+	teams   map[graph.ID]string // teams whose members count as makers
+	unknown []string            // what is not known, in words
+}
+
+// findMakers looks for the makers of a thing under all its names. The walk is
+// over identities and is bounded by their number.
+func findMakers(v graph.View, ids []graph.ID) makers {
+	m := makers{who: map[graph.ID]string{}, teams: map[graph.ID]string{}}
+	made := false
+	for _, id := range ids {
+		for r := range v.Out(id) {
+			x := v.Relation(r)
+			if x.Type != prov.GeneratedBy && x.Type != prov.GeneratedByStated {
+				continue
+			}
+			made = true
+			m.activity(v, x.To, x.Valid.From)
+		}
+	}
+	if !made {
+		m.registered(v, ids)
+	}
+	slices.Sort(m.unknown)
+	m.unknown = slices.Compact(m.unknown)
+	return m
+}
+
+func (m *makers) activity(v graph.View, act graph.ID, at prov.Instant) {
+	name, named := v.Ref(act).String(), false
+	for r := range v.Out(act) {
+		x := v.Relation(r)
+		if x.Type == prov.AssociatedWith || x.Type == prov.ActedOnBehalfOf {
+			named = true
+			m.identity(v, x.To, fmt.Sprintf("%s ran %s (entry %d)", v.Ref(x.To), name, x.Entry), at)
+		}
+	}
+	if !named {
+		m.unknown = append(m.unknown, fmt.Sprintf("no entry says who ran %s", name))
+	}
+}
+
+// registered takes the owner of what no activity made as its maker.
+func (m *makers) registered(v graph.View, ids []graph.ID) {
+	owned := false
+	for _, id := range ids {
+		for r := range v.Out(id) {
+			if x := v.Relation(r); x.Type == prov.OwnedBy {
+				owned = true
+				m.identity(v, x.To, fmt.Sprintf("%s owns it (entry %d)", v.Ref(x.To), x.Entry), x.Valid.From)
+			}
+		}
+	}
+	if !owned {
+		m.unknown = append(m.unknown, "no entry says who made it or who owns it")
+	}
+}
+
+// identity adds an identity and, if it is no person, who was behind it at that
+// time.
+func (m *makers) identity(v graph.View, id graph.ID, how string, at prov.Instant) {
+	type step struct {
+		id  graph.ID
+		how string
+	}
+	for todo := []step{{id, how}}; len(todo) > 0; {
+		s := todo[0]
+		todo = todo[1:]
+		if m.who[s.id] != "" || m.teams[s.id] != "" {
+			continue
+		}
+		switch v.Ref(s.id).Kind {
+		case prov.Person:
+			m.who[s.id] = s.how
+			continue
+		case prov.Team, prov.Org, prov.Role:
+			m.teams[s.id] = s.how
+			continue
+		}
+		m.who[s.id] = s.how
+		behind := false
+		for r := range v.Out(s.id) {
+			x := v.Relation(r)
+			if x.Type == prov.OwnedBy || x.Type == prov.ActedOnBehalfOf {
+				behind = true
+				todo = append(todo, step{x.To, fmt.Sprintf("%s answers for %s (entry %d), and %s", v.Ref(x.To), v.Ref(s.id), x.Entry, s.how)})
+			}
+		}
+		if !behind {
+			m.unknown = append(m.unknown, fmt.Sprintf("no entry says who owns %s", v.Ref(s.id)))
+		}
+	}
+}
+
+// ownersAt gives who owned an identity, or whom it acted for, at a time; when
+// nobody is known for that time, whoever is known for any: inventories are
+// often made after the fact.
+func ownersAt(v graph.View, id graph.ID, at prov.Instant) []graph.Relation {
+	var then, ever []graph.Relation
+	for r := range v.Out(id) {
+		if x := v.Relation(r); x.Type == prov.OwnedBy || x.Type == prov.ActedOnBehalfOf {
+			ever = append(ever, x)
+			if x.Valid.Holds(at) {
+				then = append(then, x)
+			}
+		}
+	}
+	if len(then) > 0 {
+		return then
+	}
+	return ever
+}
+
+// weigh asks whether a person is among the makers. told says that the log
+// knows what the person belongs to.
+func (m *makers) weigh(d *Decision, v graph.View, who graph.ID, told bool) {
+	if how := m.who[who]; how != "" {
+		d.no(OwnWork, "%s", how)
+		return
+	}
+	for r := range v.Out(who) {
+		if x := v.Relation(r); x.Type == prov.MemberOf && m.teams[x.To] != "" {
+			d.no(OwnWork, "%s is a member of %s (entry %d), and %s", d.Approver, v.Ref(x.To), x.Entry, m.teams[x.To])
+			return
+		}
+	}
+	if len(m.teams) > 0 && !told {
+		d.unsure(AuthorUnknown, "a team made it, and no entry tells the teams of %s", d.Approver)
+	}
+	for _, u := range m.unknown {
+		d.unsure(AuthorUnknown, "%s", u)
+	}
+}

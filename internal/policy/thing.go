@@ -1,0 +1,77 @@
+// Package policy says what may happen under which rules: whether a decision
+// counts, what a policy's rules say of a thing at a moment, and in which
+// periods it was valid. All of it is a pure function of a view of the graph.
+package policy
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/stemma-lineage/stemma/internal/graph"
+	"github.com/stemma-lineage/stemma/prov"
+)
+
+// contentAndNames gives the content that a thing is, with what is stated to be
+// the same, and the names of it. A name without content gives names only.
+func contentAndNames(v graph.View, thing graph.ID) (content, names []graph.ID) {
+	seen := map[graph.ID]bool{thing: true}
+	for todo := []graph.ID{thing}; len(todo) > 0; {
+		id := todo[0]
+		todo = todo[1:]
+		if v.IsDigest(id) {
+			content = append(content, id)
+		} else {
+			names = append(names, id)
+		}
+		next := func(other graph.ID, named bool) {
+			// From content to each of its names, but from such a name not on to
+			// other content that it stood for.
+			if seen[other] || named && v.IsDigest(other) && len(content) > 0 {
+				return
+			}
+			seen[other] = true
+			todo = append(todo, other)
+		}
+		for r := range v.Out(id) {
+			if r.Type() == prov.SameAs {
+				next(r.To(), r.Named())
+			}
+		}
+		for r := range v.In(id) {
+			if r.Type() == prov.SameAs {
+				next(r.From(), r.Named())
+			}
+		}
+	}
+	slices.Sort(content)
+	slices.Sort(names)
+	return content, names
+}
+
+// preferred tells whether a name is better to show than another: one that a
+// person gave comes before one whose version is made of the digest.
+func preferred(n prov.Ref, than string) bool {
+	made := func(version string) bool { return strings.HasPrefix(version, "sha256:") }
+	_, version, _ := strings.Cut(than, "@")
+	if a, b := made(n.Version), made(version); a != b {
+		return b
+	}
+	return n.String() < than
+}
+
+// label gives the name of a thing for people: of content the first of its
+// names.
+func label(v graph.View, id graph.ID) string {
+	if v.IsDigest(id) {
+		best := ""
+		for r := range v.Always().In(id) {
+			if n := v.Ref(r.From()); r.Named() && (best == "" || preferred(n, best)) {
+				best = n.String()
+			}
+		}
+		if best != "" {
+			return best
+		}
+	}
+	return v.Ref(id).String()
+}
