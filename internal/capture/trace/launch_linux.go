@@ -143,36 +143,30 @@ func runFollowed(ctx context.Context, name string, w way, c Command, sink func(E
 	if err := ctx.Err(); err != nil {
 		return out, err
 	}
-	probe := c.Argv == nil
-	if probe {
+	m := message{Do: "prepare", Canary: canaryPath(), ID: c.ID, Probe: c.Argv == nil}
+	if m.Probe {
 		c.Argv, c.Env = []string{self}, []string{"PATH=/"}
 	}
-	var h *hub
-	var blind []Blind
+	col := newCollector(sink, nil, m.Canary)
 	if c.Socket != "" {
-		if h, err = listen(c.Socket, name); err != nil {
-			blind = append(blind, Blind{BlindOuter, err.Error() + "; runs nested in this one are not told apart"})
+		if h, err := listen(c.Socket, name); err != nil {
+			col.q.push(Event{Kind: kindBlind, Path: BlindOuter, Note: err.Error() + "; runs nested in this one are not told apart"})
 		} else {
 			c.Env = withEnv(c.Env, SocketEnv, c.Socket)
+			col.hub, h.c = h, col
+			go h.serve()
 		}
-	}
-	m := message{Do: "prepare", Canary: canaryPath(), ID: c.ID, Probe: probe}
-	col := newCollector(sink, h, m.Canary)
-	if h != nil {
-		h.c = col
-		go h.serve()
 	}
 	go col.run()
 	defer func() {
 		col.q.close()
 		<-col.done
-		if h != nil {
-			h.close()
+		if col.hub != nil {
+			col.hub.close()
 		}
 		col.outcome(&out)
-		out.Blind = append(out.Blind, blind...)
 	}()
-	if !probe && name != (outer{}).Name() {
+	if !m.Probe && name != (outer{}).Name() {
 		announce(c.ID)
 	}
 	l, err := startShim(c, col)
@@ -182,29 +176,41 @@ func runFollowed(ctx context.Context, name string, w way, c Command, sink func(E
 	ended, err := w.follow(ctx, l, m)
 	defer w.finish()
 	if err == nil {
-		err = l.prove()
-	}
-	if err == nil && probe {
-		err = l.c.send(message{Do: "exit"})
-	} else if err == nil {
-		err = l.exec()
+		err = l.begin(m.Probe)
 	}
 	if err != nil {
 		l.abort()
 		return out, err
 	}
-	stop := relay(l.cmd.Process)
-	werr := l.cmd.Wait()
-	stop()
-	out.State = l.cmd.ProcessState
-	var exit *exec.ExitError
-	if werr != nil && !errors.As(werr, &exit) {
-		blind = append(blind, Blind{BlindRecorder, "passing on input or output: " + werr.Error()})
-	}
+	out.State = l.wait()
 	select {
 	case <-ended:
 	case <-time.After(graceAfter):
 		w.left()
 	}
 	return out, nil
+}
+
+// begin proves that calls are seen, and then lets the shim go on.
+func (l *launch) begin(probe bool) error {
+	if err := l.prove(); err != nil {
+		return err
+	}
+	if probe {
+		return l.c.send(message{Do: "exit"})
+	}
+	return l.exec()
+}
+
+// wait waits for the command.
+func (l *launch) wait() *os.ProcessState {
+	defer l.c.close()
+	stop := relay(l.cmd.Process)
+	defer stop()
+	err := l.cmd.Wait()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		l.col.q.push(Event{Kind: kindBlind, Path: BlindRecorder, Note: "passing on input or output: " + err.Error()})
+	}
+	return l.cmd.ProcessState
 }
