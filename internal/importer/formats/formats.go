@@ -4,7 +4,10 @@ package formats
 
 import (
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/internal/importer/dvc"
+	"github.com/stemma-lineage/stemma/internal/importer/huggingface"
 	"github.com/stemma-lineage/stemma/internal/importer/openlineage"
+	"github.com/stemma-lineage/stemma/internal/importer/weights"
 )
 
 // Options are what the importers need to know from the person who imports.
@@ -14,5 +17,8 @@ type Options struct{}
 func All(Options) []importer.Importer {
 	return []importer.Importer{
 		openlineage.Importer{},
+		dvc.Importer{},
+		huggingface.Importer{},
+		weights.Importer{},
 	}
 }
