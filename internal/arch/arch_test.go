@@ -22,7 +22,7 @@ var layers = [][]string{
 	{"prov", "internal/durable"},
 	{"statement"},
 	{"internal/evlog", "internal/gen", "internal/graph", "internal/keys", "internal/importer", "internal/importer/rawjson", "internal/capture/trace"},
-	{"internal/query", "internal/importer/openlineage", "internal/importer/rawyaml"},
+	{"internal/query", "internal/importer/openlineage", "internal/importer/rawyaml", "internal/importer/importertest"},
 	{"internal/importer/huggingface", "internal/importer/dvc"},
 	{"internal/importer/weights"},
 	{"internal/report", "internal/importer/formats", "internal/policy"},

@@ -143,6 +143,9 @@ func (c *config) base(key, revision string) prov.Ref {
 		return prov.Ref{}
 	}
 	r, hub := Named(prov.Model, text, revision, c.sum)
+	if !r.IsZero() && r.Series() == c.ref.Series() {
+		return prov.Ref{} // it was loaded from where it was published
+	}
 	switch {
 	case r.IsZero():
 		c.note("kept in the evidence only: %s, which is no name", key)
@@ -151,9 +154,6 @@ func (c *config) base(key, revision string) prov.Ref {
 		c.note("%q in %s has no owner: it may be a model of the hub or a folder of the writer", clip(text), key)
 	case !hub && strings.HasPrefix(r.Version, "named-in:"):
 		c.note("%q in %s is a place of the writer; the name counts within this file only", clip(text), key)
-	}
-	if r == c.ref || r == c.ref.Series() {
-		return prov.Ref{} // it was loaded from where it was published
 	}
 	return r
 }

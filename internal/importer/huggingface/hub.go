@@ -106,6 +106,9 @@ func Named(kind prov.Kind, text, revision, by string) (r prov.Ref, hub bool) {
 	} else if i := strings.LastIndexByte(id, '@'); i > 0 && revision == "" && repoID.MatchString(id[:i]) {
 		id, revision = id[:i], id[i+1:]
 	}
+	if revision == "main" { // a branch, which moves
+		revision = ""
+	}
 	if repoID.MatchString(id) && (at != "" || !weights.MatchString(id)) && !strings.Contains(id, "..") {
 		return prov.Ref{Kind: kind, Name: Host + "/" + id, Version: revision}, true
 	}
@@ -122,10 +125,7 @@ func splitURL(id, revision string) (string, string) {
 	switch {
 	case len(parts) == 3:
 		if m := repoTail.FindStringSubmatch(parts[2]); m != nil {
-			if m[1] != "main" {
-				revision = m[1]
-			}
-			return parts[0] + "/" + parts[1], revision
+			return parts[0] + "/" + parts[1], m[1]
 		}
 	case len(parts) == 2:
 		if n, rev, ok := strings.Cut(parts[1], "@"); ok {
