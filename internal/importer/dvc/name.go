@@ -22,11 +22,16 @@ func words(s string) map[string]bool {
 var (
 	modelExt   = words("safetensors gguf ggml pt pth ckpt onnx pkl pickle joblib keras tflite pb pdparams mlmodel bst ubj cbm")
 	datasetExt = words("csv tsv parquet arrow feather orc avro jsonl ndjson tfrecord npz npy hdf5 h5 zarr mat xlsx xls sqlite sqlite3 db duckdb libsvm arff")
+	modelName  = regexp.MustCompile(`(^|[_.-])(models?|weights|adapter|checkpoint|classifier|booster)([_.-]|\d|$)`)
+	configName = regexp.MustCompile(`(^|[_.-])(configs?|index|params|args|card|tokenizer|vocab|settings|metrics?|scores?)([_.-]|$)`)
+	noExt      = regexp.MustCompile(`^(makefile|dockerfile|gnumakefile|snakefile|justfile|license|readme)$`)
 	md5Text    = regexp.MustCompile(`^[0-9a-f]{32}(\.dir)?$`)
 )
 
-// kindOf tells by the name what sort of thing a path is; a folder of DVC's is
-// a dataset unless its name says that it is a model.
+// kindOf tells by the name what sort of thing a path is, as the capture of a
+// run does. A folder, or what looks like one because its name has no
+// extension, is a dataset unless its name says that it is a model: dvc.yaml
+// does not say which paths are folders.
 func kindOf(p string, dir bool) prov.Kind {
 	base := strings.ToLower(path.Base(p))
 	ext := path.Ext(base)
@@ -34,8 +39,11 @@ func kindOf(p string, dir bool) prov.Kind {
 		base = strings.TrimSuffix(base, ext)
 		ext = path.Ext(base)
 	}
+	stem := strings.TrimSuffix(base, ext)
+	dir = dir || ext == "" && !noExt.MatchString(base)
+	named := modelName.MatchString(stem) && !configName.MatchString(stem)
 	switch {
-	case modelExt[ext], dir && (strings.HasPrefix(base, "model") || strings.HasSuffix(base, "model")):
+	case modelExt[ext], named && (dir || ext == ".bin" || ext == ".h5" || ext == ".json" || ext == ".txt" || ext == ".xml"):
 		return prov.Model
 	case datasetExt[ext], dir:
 		return prov.Dataset
@@ -46,6 +54,7 @@ func kindOf(p string, dir bool) prov.Kind {
 // clean gives a path as one text for one place, without the user and password
 // of a URL.
 func clean(wdir, p string) string {
+	p = strings.Replace(p, "://"+rawjson.Redacted+"@", "://", 1)
 	if strings.Contains(p, "://") {
 		if u, err := url.Parse(p); err == nil && u.User != nil {
 			u.User = nil
@@ -69,8 +78,11 @@ func (u *unit) resource(n rawjson.Node, wdir string) (statement.Resource, bool) 
 		return statement.Resource{}, false
 	}
 	version, digest := u.version(n)
-	r := prov.Ref{Kind: kindOf(p, strings.HasSuffix(version, ".dir") || n.Get("files").Given()), Name: clean(wdir, p), Version: version}
 	repo := n.Get("repo")
+	if repo.Get("url").Text() != "" {
+		wdir = "" // the path is one of that repository
+	}
+	r := prov.Ref{Kind: kindOf(p, strings.HasSuffix(version, ".dir") || n.Get("files").Given()), Name: clean(wdir, p), Version: version}
 	if base := repo.Get("url").Text(); base != "" {
 		r.Name = clean("", base) + "/" + strings.TrimPrefix(r.Name, "/")
 		if version == "" {

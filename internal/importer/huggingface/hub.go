@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/stemma-lineage/stemma/internal/importer/rawjson"
 	"github.com/stemma-lineage/stemma/prov"
 	"github.com/stemma-lineage/stemma/statement"
 )
@@ -90,7 +91,7 @@ var (
 // "named-in:<by>", so that two writers that say "./output" do not name one
 // thing; by is the digest of what names it, in hexadecimal.
 func Named(kind prov.Kind, text, revision, by string) (r prov.Ref, hub bool) {
-	text = strings.TrimSpace(text)
+	text = strings.Replace(strings.TrimSpace(text), "://"+rawjson.Redacted+"@", "://", 1)
 	if text == "" || len(text) > 1000 {
 		return prov.Ref{}, false
 	}

@@ -467,4 +467,3 @@ func (g *gguf) numbered(kind prov.Kind, prefix, how string) {
 		g.f.add(statement.DerivedInput{Resource: statement.NewResource(r, nil), Transformation: how})
 	}
 }
-

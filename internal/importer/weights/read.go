@@ -9,6 +9,7 @@
 package weights
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
@@ -95,7 +96,7 @@ func formatOf(name string, head []byte, size int64) format {
 func (im Importer) Read(s importer.Source) iter.Seq2[importer.Item, error] {
 	return func(yield func(importer.Item, error) bool) {
 		name := filepath.ToSlash(firstOf(s.Path, s.Name))
-		in := &stream{r: s.R, sum: sha256.New()}
+		in := &stream{r: bufio.NewReaderSize(s.R, 1<<20), sum: sha256.New()}
 		head, err := in.peek(512)
 		if err != nil {
 			yield(importer.Item{}, fmt.Errorf("reading weights: %w", err))
@@ -132,29 +133,22 @@ var errEnd = errors.New("the file ends early")
 
 // stream hands out a file from its beginning and sums up all that it saw.
 type stream struct {
-	r     io.Reader
-	ahead []byte // read and not yet handed out
-	sum   hash.Hash
-	n     int64 // bytes handed out
+	r   *bufio.Reader
+	sum hash.Hash
+	n   int64 // bytes handed out
 }
 
+// peek gives the first bytes without handing them out.
 func (s *stream) peek(n int) ([]byte, error) {
-	buf := make([]byte, n)
-	k, err := io.ReadFull(s.r, buf)
-	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-		return nil, err
+	b, err := s.r.Peek(n)
+	if err == io.EOF {
+		err = nil
 	}
-	s.ahead = buf[:k]
-	return s.ahead, nil
+	return b, err
 }
 
-func (s *stream) Read(p []byte) (n int, err error) {
-	if len(s.ahead) > 0 {
-		n = copy(p, s.ahead)
-		s.ahead = s.ahead[n:]
-	} else {
-		n, err = s.r.Read(p)
-	}
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
 	s.sum.Write(p[:n])
 	s.n += int64(n)
 	if err != nil && err != io.EOF {
@@ -163,18 +157,33 @@ func (s *stream) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// take reads n bytes. It allocates as they come, whatever n says.
+// takeAtOnce is how many bytes are allocated before they are there.
+const takeAtOnce = 64 << 10
+
+// take reads n bytes. It allocates more than a little only as they come,
+// whatever n says.
 func (s *stream) take(n int64) ([]byte, error) {
-	var b bytes.Buffer
-	k, err := io.CopyN(&b, s, n)
-	if err != nil {
-		var read *readError
-		if errors.As(err, &read) {
-			return nil, err
-		}
-		return b.Bytes(), fmt.Errorf("%w: %d of %d bytes are there", errEnd, k, n)
+	var out []byte
+	var k int64
+	var err error
+	if n <= takeAtOnce {
+		var m int
+		out = make([]byte, n)
+		m, err = io.ReadFull(s, out)
+		out, k = out[:m], int64(m)
+	} else {
+		var b bytes.Buffer
+		k, err = io.CopyN(&b, s, n)
+		out = b.Bytes()
 	}
-	return b.Bytes(), nil
+	var read *readError
+	if errors.As(err, &read) {
+		return nil, err
+	}
+	if k < n {
+		return out, fmt.Errorf("%w: %d of %d bytes are there", errEnd, k, n)
+	}
+	return out, nil
 }
 
 // rest passes over the rest of the file.
@@ -261,20 +270,27 @@ func (f *file) add(d statement.DerivedInput) {
 	}
 }
 
+// trainingState names files of a training that hold no weights of the model.
+var trainingState = regexp.MustCompile(`^(training_args\.bin|(optimizer|scheduler|scaler|rng_state.*)\.(pt|pth|bin))$`)
+
 // named labels the file: by its place in the cache of the hub, else by its
 // name with the beginning of its digest, because many files are called
 // model.safetensors.
 func (f *file) named() {
+	kind := prov.Model
+	if trainingState.MatchString(path.Base(f.name)) {
+		kind = prov.File
+	}
 	p := huggingface.Locate(f.path)
 	switch {
 	case !p.Repo.IsZero():
-		f.ref = prov.Ref{Kind: prov.Model, Name: p.Repo.Name + "/" + firstOf(p.File, "blobs/"+path.Base(f.name)), Version: p.Repo.Version}
+		f.ref = prov.Ref{Kind: kind, Name: p.Repo.Name + "/" + firstOf(p.File, "blobs/"+path.Base(f.name)), Version: p.Repo.Version}
 	default:
 		base := path.Base(f.name)
 		if base == "-" || base == "." || base == "/" {
 			base = "weights"
 		}
-		f.ref = prov.Ref{Kind: prov.Model, Name: rawjson.Secrets(strings.ToValidUTF8(base, "\uFFFD")), Version: "sha256:" + f.digest[:16]}
+		f.ref = prov.Ref{Kind: kind, Name: rawjson.Secrets(strings.ToValidUTF8(base, "\uFFFD")), Version: "sha256:" + f.digest[:16]}
 	}
 	repo, how := huggingface.RepoOf(f.path)
 	if repo.IsZero() || repo.Kind != prov.Model && how == "card" {

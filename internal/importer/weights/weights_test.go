@@ -161,6 +161,7 @@ func inputs() []struct {
 		{"longkey.gguf", append([]byte("GGUF\x03\x00\x00\x00"), append(make([]byte, 8), append([]byte{1, 0, 0, 0, 0, 0, 0, 0}, bytes.Repeat([]byte{0xff}, 16)...)...)...)},
 		{"old.gguf", swapped},
 		{"pytorch_model.bin", []byte(zip)},
+		{"training_args.bin", []byte(zip)},
 		{"legacy.pt", append(append([]byte(nil), torchLegacy...), 1, 2, 3)},
 		{"sk.pkl", []byte("\x80\x04\x95\x10\x00")},
 		{"sk.joblib", []byte("\x78\x9c\x00")},
@@ -230,7 +231,7 @@ func TestSecrets(t *testing.T) {
 
 // TestLarge reads a file that is far larger than its header.
 func TestLarge(t *testing.T) {
-	const size = 1 << 30
+	const size = 64 << 20
 	head := safetensors(fmt.Sprintf(`{"a":{"dtype":"U8","shape":[%d],"data_offsets":[0,%d]}}`, size, size), 0)
 	n := 0
 	for it, err := range (Importer{}).Read(importer.Source{Name: "big.safetensors", R: io.MultiReader(bytes.NewReader(head), io.LimitReader(zeros{}, size))}) {
