@@ -299,7 +299,10 @@ func (f *file) named() {
 	if how == "card" {
 		f.note("the file is taken as a part of the model that the README.md beside it names")
 	}
+	// The file came with the model that it is a part of, so what that one was
+	// made of counts for it. Closures do not walk PartOf.
 	f.entity.PartOf = []statement.Resource{statement.NewResource(repo, nil)}
+	f.add(statement.DerivedInput{Resource: statement.NewResource(repo, nil), Transformation: "part-of"})
 }
 
 func (f *file) item() importer.Item {
