@@ -53,6 +53,9 @@ var (
 		"title emoji pinned models short_description model_creator model_link model_type quantized_by prompt_template gated library train inference_provider")
 )
 
+// vague are names of the hub that others use as well.
+var vague = words("datasets viewer hardware metrics inference widget configs python_version")
+
 func words(s string) map[string]bool {
 	m := map[string]bool{}
 	for _, w := range strings.Fields(s) {
@@ -87,22 +90,27 @@ func frontMatter(raw []byte) (yaml, body []byte, ok bool) {
 }
 
 // cardHead tells whether a text begins with front matter of the hub: it has a
-// name that only the hub gives a meaning to, or none but names of the hub.
-func cardHead(head []byte) bool {
+// name that only the hub gives a meaning to, or, in a README, a licence or
+// language and none but names of the hub. The end of long front matter may lie
+// beyond the head.
+func cardHead(head []byte, readme bool) bool {
 	yaml, _, ok := frontMatter(head)
 	if !ok {
-		return false
+		if yaml = bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")); len(head) < importer.HeadSize || !bytes.HasPrefix(yaml, []byte("---\n")) {
+			return false
+		}
 	}
-	n, own := 0, false
+	foreign, own, plain := 0, false, false
 	for _, m := range topName.FindAllSubmatch(yaml, 400) {
 		k := string(m[1])
 		hub := modelNames[k] || datasetNames[k] || spaceNames[k]
-		own = own || hub && k != "datasets" && k != "viewer" && k != "hardware" && k != "metrics" && k != "inference"
-		if !hub && !otherNames[k] {
-			n++
+		own = own || hub && !vague[k]
+		plain = plain || k == "license" || k == "licenses" || k == "language"
+		if !hub && !otherNames[k] || k == "title" {
+			foreign++
 		}
 	}
-	return own || n == 0 && topName.Match(yaml)
+	return own || readme && plain && foreign == 0
 }
 
 // readCard takes the secrets out of a card and reads its front matter.
@@ -249,8 +257,8 @@ func clip(s string) string {
 
 // texts gives the texts of a list, or the one text that stands for a list.
 func (c *card) texts(key string) []string {
-	c.seen[key] = true
 	n := c.meta.Get(key)
+	c.seen[key] = n.Kind() != '{' // by subset, as old cards of datasets have it: not understood
 	if s := n.Text(); s != "" {
 		return []string{s}
 	}

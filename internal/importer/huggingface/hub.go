@@ -163,7 +163,7 @@ func RepoOf(path string) (r prov.Ref, how string) {
 		return p.Repo, "cache"
 	}
 	raw, ok := beside(path, "README.md", MaxCard)
-	if !ok || !cardHead(raw) {
+	if !ok || !cardHead(raw, true) {
 		return prov.Ref{}, ""
 	}
 	c := readCard(raw)

@@ -48,7 +48,7 @@ func (Importer) Recognise(h *importer.Head) bool {
 func isCard(h *importer.Head) bool {
 	base := strings.ToLower(h.Base())
 	inCache := cacheFolder.MatchString(h.Path)
-	return (strings.HasSuffix(base, ".md") || inCache) && cardHead(h.Bytes) || inCache && base == "readme.md"
+	return (strings.HasSuffix(base, ".md") || inCache) && cardHead(h.Bytes, inCache || base == "readme.md") || inCache && base == "readme.md"
 }
 
 // aside tells of files that belong to a model and hold nothing to record.
