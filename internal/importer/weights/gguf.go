@@ -134,6 +134,10 @@ func (g *gguf) text(where string) (string, error) {
 		return "", err
 	}
 	s := string(b)
+	if strings.HasPrefix(where, "tokenizer.ggml.") { // pieces of words
+		g.out = append(g.out, s...)
+		return s, nil
+	}
 	if clean := rawjson.Secrets(s); clean != s {
 		g.paths = append(g.paths, rawjson.Clip(rawjson.Secrets(where), 200))
 		s, g.out = clean, g.out[:start]
