@@ -2,6 +2,8 @@ package statement
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -302,13 +304,30 @@ func (c *checker) kind(place, ref, kind string) {
 	}
 }
 
-// Registry (registry/v1) says that a name, alias or stage now points at the
-// subject.
+// Registry (registry/v1) says that a name, alias or stage points at the
+// subject from At on, or no longer does; or, as a snapshot, what all aliases
+// of a series point at.
+//
+// An alias points at one thing at a time: it holds until it moves, is removed,
+// or is missing from a snapshot. A stage may hold several things, and a thing
+// is in one stage at a time: it holds until the same subject is put into
+// another, or taken out.
 type Registry struct {
-	Registry   string     `json:"registry"`
-	Name       string     `json:"name"` // the series' Ref
-	Namespace  string     `json:"namespace,omitempty"`
-	Alias      string     `json:"alias"`              // an alias or stage, such as champion
+	// Mode is snapshot, or empty for a statement about one alias or stage.
+	Mode      string `json:"mode,omitempty"`
+	Registry  string `json:"registry"`
+	Name      string `json:"name"` // the series' Ref
+	Namespace string `json:"namespace,omitempty"`
+	Alias     string `json:"alias,omitempty"` // an alias or stage, such as champion
+	Stage     bool   `json:"stage,omitzero"`  // the alias is a stage
+	// Aliases is, in a snapshot, every alias with what it points at. From At on
+	// the other aliases of the series point at nothing. The subject is the
+	// series.
+	Aliases map[string]Resource `json:"aliases,omitempty"`
+	// Removed says that from At on the alias points at nothing, or that the
+	// subject is in no stage. The subject is what it pointed at, or the series
+	// where that is not known.
+	Removed    bool       `json:"removed,omitzero"`
 	Previous   *Resource  `json:"previous,omitempty"` // what it pointed at before
 	At         Time       `json:"at,omitzero"`
 	Identities []Party    `json:"identities,omitempty"`
@@ -323,8 +342,19 @@ func (r *Registry) check(c *checker) {
 	if r.Registry == "" {
 		c.fail("registry", "is missing")
 	}
-	if r.Alias == "" {
+	switch {
+	case r.Mode == "snapshot" && (r.Alias != "" || r.Stage || r.Removed):
+		c.fail("alias", "a snapshot lists aliases, and says nothing of one alias or stage")
+	case r.Mode == "snapshot":
+		for _, name := range slices.Sorted(maps.Keys(r.Aliases)) {
+			c.resource("aliases["+name+"]", r.Aliases[name])
+		}
+	case r.Mode != "":
+		c.fail("mode", "is %q; must be snapshot, or left out", r.Mode)
+	case r.Alias == "":
 		c.fail("alias", "is missing; name the alias or stage that points at the subject")
+	case len(r.Aliases) > 0:
+		c.fail("aliases", "belong to a snapshot; write mode snapshot, or one statement for each alias")
 	}
 	c.resource("name", Resource{Ref: r.Name, Namespace: r.Namespace})
 	c.optional("previous", r.Previous)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/stemma-lineage/stemma/internal/policy"
+	"github.com/stemma-lineage/stemma/internal/query"
 	"github.com/stemma-lineage/stemma/prov"
 	"github.com/stemma-lineage/stemma/statement"
 )
@@ -65,6 +67,9 @@ func decide(c *cobra.Command, text string) error {
 	if err != nil {
 		return err
 	}
+	if s, err = x.known(c, s); err != nil {
+		return err
+	}
 	if s.Digest.Content().IsZero() {
 		fmt.Fprintf(c.ErrOrStderr(), "note: no content digest of %s is known, so this decision binds a name only, and counts for no gate\n", s.Name)
 	}
@@ -76,6 +81,26 @@ func decide(c *cobra.Command, text string) error {
 		}
 	}
 	return x.say(c, subjects, a)
+}
+
+// known gives the name under which the log knows the content of a file.
+func (x *writing) known(c *cobra.Command, s statement.Subject) (statement.Subject, error) {
+	d := s.Digest.Content()
+	if ref, err := prov.ParseRef(s.Name); d.IsZero() || err != nil || ref.Kind != prov.File {
+		return s, nil
+	}
+	g, _, err := x.w.Graph(c.Context())
+	if err != nil {
+		return s, err
+	}
+	name, _, err := query.Identify(g.At(prov.Now), d.String())
+	switch {
+	case errors.Is(err, query.ErrNotFound):
+		return s, nil
+	case err != nil:
+		return s, err
+	}
+	return statement.NewSubject(name, s.Digest), nil
 }
 
 // consent shows the text that is to be signed and, on a terminal, asks.

@@ -170,7 +170,7 @@ func hashed(args []string) ([]string, error) {
 func clockFlags(c *cobra.Command) {
 	c.Flags().String("at", "", "as it was at this time (RFC 3339 or a date; default: the whole history)")
 	c.Flags().String("known", "", "as it was known at this time or log size (default: now)")
-	c.Flags().StringP("output", "o", "text", "text, json, csv, dot, mermaid or html; of why and blast also jsonl, one item a line")
+	c.Flags().StringP("output", "o", "text", "text, json, csv, dot, mermaid, html or prov-json; of why and blast also openlineage, and jsonl, one item a line")
 }
 
 // limitFlags adds those flags that a question heeds.

@@ -98,9 +98,10 @@ func beginGate(c *cobra.Command, text string) (g *gate, err error) {
 	if g.w, err = workspace(c); err != nil {
 		return nil, err
 	}
+	w := g.w
 	defer func() {
 		if err != nil {
-			g.w.Close()
+			w.Close()
 		}
 	}()
 	g.q.Context.Log = g.w.Log.Origin()

@@ -36,13 +36,19 @@ func importCommand() *cobra.Command {
 			return c.Help()
 		}}
 	c.AddCommand(formatCommand("auto", "Find out the format of each file, folders included",
-		"  stemma import auto .\n  stemma import auto events/ sbom.json mlruns/ -o json", func(formats.Options) ([]importer.Importer, bool) { return all, false }))
+		"  stemma import auto .\n  stemma import auto events/ sbom.json mlruns/ -o json", func(o formats.Options) ([]importer.Importer, bool) { return formats.All(o), false }))
 	for _, im := range all {
 		name := im.Name()
-		c.AddCommand(formatCommand(name, about[name], "  stemma import "+name+" FILE…", func(formats.Options) ([]importer.Importer, bool) {
-			return []importer.Importer{im}, true
+		c.AddCommand(formatCommand(name, about[name], "  stemma import "+name+" FILE…", func(o formats.Options) ([]importer.Importer, bool) {
+			for _, im := range formats.All(o) {
+				if im.Name() == name {
+					return []importer.Importer{im}, true
+				}
+			}
+			panic("import: the format " + name + " is in the list no more")
 		}))
 	}
+	c.AddCommand(importTrustCommand())
 	return c
 }
 
@@ -56,7 +62,10 @@ func formatNames(all []importer.Importer) []string {
 
 // about says in a line what each format is.
 var about = map[string]string{
-	"openlineage": "OpenLineage events: one object, an array, or one a line",
+	"openlineage":    "OpenLineage events: one object, an array, or one a line",
+	"intoto":         "in-toto Statements, SLSA provenance, DSSE envelopes, Sigstore bundles, witness, Chainloop",
+	"model-signing":  "OpenSSF model signatures (model.sig)",
+	"trust-material": "Roots, keys and certificates: nothing is recorded of them; --trust uses them",
 }
 
 func formatCommand(name, short, example string, pick func(formats.Options) (ims []importer.Importer, sure bool)) *cobra.Command {
@@ -70,13 +79,13 @@ func formatCommand(name, short, example string, pick func(formats.Options) (ims 
 		}}
 	c.Flags().String("key", "default", "the signing key's name")
 	c.Flags().Bool("strict", false, "exit with 1 when anything was refused")
+	c.Flags().StringArray("trust", nil, "a file to check signatures of evidence with: a Sigstore trusted root, a public key, a CA certificate (beside those of stemma import trust)")
 	c.Flags().StringP("output", "o", "text", "text or json: json tells what became of each file")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if o, _ := c.Flags().GetString("output"); o != "text" && o != "json" {
 			return usage("-o %s is not known here; write text or json", o)
 		}
-		ims, sure := pick(formats.Options{})
-		return runImport(c, ims, sure, args)
+		return runImport(c, pick, args)
 	}
 	return c
 }
@@ -85,6 +94,7 @@ func formatCommand(name, short, example string, pick func(formats.Options) (ims 
 type importing struct {
 	*writing
 	c        *cobra.Command
+	all      []importer.Importer
 	files    []*fileImport
 	byPath   map[string]*fileImport
 	pending  []pendingStatement
@@ -108,13 +118,18 @@ type fileImport struct {
 	part      string            // the file that this one is a part of
 }
 
-func runImport(c *cobra.Command, ims []importer.Importer, sure bool, args []string) error {
+func runImport(c *cobra.Command, pick func(formats.Options) ([]importer.Importer, bool), args []string) error {
 	x, err := begin(c)
 	if err != nil {
 		return err
 	}
 	defer x.w.Close()
-	i := &importing{writing: x, c: c, byPath: map[string]*fileImport{}, evidence: x.w.Blobs.Batch()}
+	trust, err := importTrust(c, x.w)
+	if err != nil {
+		return err
+	}
+	ims, sure := pick(formats.Options{Trust: trust})
+	i := &importing{all: ims, writing: x, c: c, byPath: map[string]*fileImport{}, evidence: x.w.Blobs.Batch()}
 	defer i.evidence.Drop()
 	if err := i.find(args, ims, sure); err != nil {
 		return err
@@ -223,7 +238,7 @@ func (i *importing) recogniseInput(r io.Reader) (io.Reader, importer.Importer, e
 	if err != nil && err != io.EOF {
 		return b, nil, err
 	}
-	return b, intake.Recognise(importer.NewHead("-", int64(len(head)), head), formats.All(formats.Options{})), nil
+	return b, intake.Recognise(importer.NewHead("-", int64(len(head)), head), i.all), nil
 }
 
 func (i *importing) refuse(f *fileImport, place string, r *importer.Refusal) {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -69,23 +70,11 @@ func keyCommand() *cobra.Command {
 		}
 		return err
 	}})
-	add(&cobra.Command{Use: "trust LINE", Short: "Trust a key in this log, or with no line print whom it trusts", Args: atMostOne,
-		RunE: func(c *cobra.Command, args []string) error {
-			w, err := workspace(c)
-			if err != nil {
-				return err
-			}
-			defer w.Close()
-			if len(args) == 0 {
-				_, err = c.OutOrStdout().Write(statement.FormatTrust(w.Trust))
-				return err
-			}
-			k, err := statement.ParseTrustedKey(args[0])
-			if err != nil {
-				return usageError{err}
-			}
-			return w.AddTrust(k)
-		}})
+	trust := &cobra.Command{Use: "trust [LINE|-]", Short: "Trust a key in this log, or with no line print whom it trusts", Args: atMostOne,
+		Long: "That the key is whose it says is recorded as a statement too, so that who could sign then can be asked.",
+		RunE: trustKey}
+	trust.Flags().String("key", "default", "the signing key's name, for the statement")
+	add(trust)
 	add(&cobra.Command{Use: "log", Short: "The public key of this log, for those who verify", Args: exactly0,
 		RunE: func(c *cobra.Command, _ []string) error {
 			w, err := workspace(c)
@@ -285,4 +274,47 @@ func demoBundle(ctx context.Context, dir string, w *app.Workspace, _ keys.Key, o
 		return fmt.Errorf("a changed bundle ended with exit code %d, not %d", code, exitVerify)
 	}
 	return nil
+}
+
+func trustKey(c *cobra.Command, args []string) error {
+	w, err := workspace(c)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	if len(args) == 0 {
+		_, err = c.OutOrStdout().Write(statement.FormatTrust(w.Trust))
+		return err
+	}
+	line := args[0]
+	if line == "-" {
+		b, err := io.ReadAll(io.LimitReader(c.InOrStdin(), statement.MaxTrust))
+		if err != nil {
+			return err
+		}
+		line = strings.TrimSpace(string(b))
+	}
+	k, err := statement.ParseTrustedKey(line)
+	if err != nil {
+		return usageError{err}
+	}
+	if err := w.AddTrust(k); err != nil {
+		return err
+	}
+	name, _ := c.Flags().GetString("key")
+	mine, err := loadKey(name)
+	if err != nil {
+		fmt.Fprintf(c.ErrOrStderr(), "note: the key is trusted, but no statement of it was recorded: %v\n", err)
+		return nil
+	}
+	who, err := prov.ParseRef(k.Principal)
+	if err != nil {
+		return err
+	}
+	credential := prov.Ref{Kind: prov.Credential, Name: "key/" + k.Public.KeyID()}
+	item := statement.IdentityItem{Ref: k.Principal, Credentials: []statement.CredentialItem{{Ref: credential.String(),
+		IssuedAt: statement.NewTime(k.ValidFrom), ExpiresAt: statement.NewTime(k.ValidUntil)}}}
+	x := &writing{w: w, key: mine}
+	return x.say(c, []statement.Subject{statement.NewSubject(who, nil)},
+		&statement.Identity{Mode: "event", Source: "trust-list", At: statement.NewTime(time.Now()), Items: []statement.IdentityItem{item}})
 }

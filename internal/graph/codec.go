@@ -27,7 +27,7 @@ import (
 //
 // The sections that only Fold needs come last. They are neither checked nor
 // looked at before the first entry is folded into a graph that was read.
-const codecVersion = 5
+const codecVersion = 6
 
 var magic = [8]byte{'s', 't', 'e', 'm', 'g', 'r', 'f', codecVersion}
 
@@ -104,12 +104,13 @@ type flat struct {
 	reads      []uint32
 	readEnd    []uint64
 
-	slotText []byte
-	slotEnd  []uint64
-	items    []flatItem
-	itemEnd  []uint64
-	itemRels []uint32
-	itemStop []prov.Instant
+	slotText  []byte
+	slotEnd   []uint64
+	slotGroup []uint32
+	items     []flatItem
+	itemEnd   []uint64
+	itemRels  []uint32
+	itemStop  []prov.Instant
 }
 
 type flatItem struct {
@@ -131,7 +132,7 @@ func (g *Graph) sections(f *flat) (hot, cold []section) {
 		sectionOf(&f.wordText), sectionOf(&f.wordEnd)}
 	cold = []section{sectionVec(&g.digests), sectionOf(&g.seen), sectionVec(&b.asserts), sectionOf(&b.joins), sectionOf(&g.fills),
 		sectionOf(&f.members), sectionOf(&f.memberEnd), sectionOf(&f.versions), sectionOf(&f.versionEnd),
-		sectionOf(&f.reads), sectionOf(&f.readEnd), sectionOf(&f.slotText), sectionOf(&f.slotEnd),
+		sectionOf(&f.reads), sectionOf(&f.readEnd), sectionOf(&f.slotText), sectionOf(&f.slotEnd), sectionOf(&f.slotGroup),
 		sectionOf(&f.items), sectionOf(&f.itemEnd), sectionOf(&f.itemRels), sectionOf(&f.itemStop)}
 	return hot, cold
 }
@@ -153,6 +154,7 @@ func (g *Graph) flatten() *flat {
 	for _, s := range g.slots {
 		f.slotText = append(f.slotText, s.key...)
 		f.slotEnd = append(f.slotEnd, uint64(len(f.slotText)))
+		f.slotGroup = append(f.slotGroup, s.group)
 		for _, it := range s.items {
 			f.items = append(f.items, flatItem{it.at, it.id, it.entry, uint32(len(it.rels)), uint32(len(it.ends))})
 			f.itemRels = append(f.itemRels, it.rels...)
@@ -340,7 +342,7 @@ func (g *Graph) unflattenWords(f *flat) bool {
 }
 
 func (g *Graph) unflatten(f *flat) bool {
-	if len(f.versionEnd) != len(f.memberEnd) || len(f.readEnd) != len(f.memberEnd) || len(f.itemEnd) != len(f.slotEnd) {
+	if len(f.versionEnd) != len(f.memberEnd) || len(f.readEnd) != len(f.memberEnd) || len(f.itemEnd) != len(f.slotEnd) || len(f.slotGroup) != len(f.slotEnd) {
 		return false
 	}
 	g.binding.groups = make([]group, len(f.memberEnd))
@@ -375,6 +377,12 @@ func (g *Graph) unflatten(f *flat) bool {
 			s.items = append(s.items, it)
 		}
 		g.slotKeys[s.key] = uint32(i)
+		if s.group = f.slotGroup[i]; s.group != 0 {
+			if int(s.group) >= len(g.slots) {
+				return false
+			}
+			g.members[s.group] = append(g.members[s.group], uint32(i))
+		}
 	}
 	delete(g.slotKeys, "")
 	return true

@@ -2,6 +2,8 @@ package graph
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/stemma-lineage/stemma/prov"
 	"github.com/stemma-lineage/stemma/statement"
@@ -135,17 +137,65 @@ func (f *folder) deploymentParts(id ID, p *statement.Deployment, at prov.Instant
 func (f *folder) registry(p *statement.Registry) {
 	g, at := f.g, f.or(p.At)
 	series := must(statement.Resource{Ref: p.Name, Namespace: p.Namespace}.Target()).Ref
-	id := g.intern(AliasRef(p.Registry, series, p.Alias), f.k)
-	g.mentionOf(id, f.k)
+	if p.Mode == "snapshot" {
+		f.aliases(p, series, at)
+		return
+	}
+	id := f.alias(p, series, p.Alias)
 	f.attr(id, "reason", p.Reason, at)
+	if p.Stage {
+		f.attr(id, attrStage, "yes", prov.Beginning) // that it is a stage does not change with time
+	}
 	for _, s := range f.about() {
-		g.fillSlot("alias|"+p.Registry+"|"+series.Key()+"|"+p.Alias, slotItem{at: at, id: s, entry: f.k,
-			rels: []uint32{f.rel(s, id, prov.NamedBy, ruleStated, at, p.Alias)}}, f.k)
+		item := slotItem{at: at, id: s, entry: f.k}
+		if !p.Removed {
+			item.rels = []uint32{f.rel(s, id, prov.NamedBy, ruleStated, at, p.Alias)}
+		}
+		if p.Stage {
+			g.fillSlot("stage|"+p.Registry+"|"+series.Key()+"|"+g.text(g.things.at(s).key), item, f.k)
+		} else {
+			g.fill(f.aliasSlot(p.Registry, series, p.Alias), item, f.k)
+		}
 	}
 	for _, x := range p.Identities {
 		f.tie(id, ref(x.Ref), prov.AssociatedWith, ruleStated, at, x.Role)
 	}
 }
+
+// aliases takes a snapshot of all aliases of a series.
+func (f *folder) aliases(p *statement.Registry, series prov.Ref, at prov.Instant) {
+	g := f.g
+	about := f.about()
+	for _, name := range slices.Sorted(maps.Keys(p.Aliases)) {
+		id := f.alias(p, series, name)
+		to, _ := f.place(must(p.Aliases[name].Target()))
+		g.fill(f.aliasSlot(p.Registry, series, name), slotItem{at: at, id: to, entry: f.k,
+			rels: []uint32{f.rel(to, id, prov.NamedBy, ruleStated, at, name)}}, f.k)
+		for _, x := range p.Identities {
+			f.tie(id, ref(x.Ref), prov.AssociatedWith, ruleStated, at, x.Role)
+		}
+	}
+	g.fill(g.slotOf(snapshotsOf(p.Registry, series)), slotItem{at: at, id: about[0], entry: f.k}, f.k)
+}
+
+func (f *folder) alias(p *statement.Registry, series prov.Ref, name string) ID {
+	id := f.g.intern(AliasRef(p.Registry, series, name), f.k)
+	f.g.mentionOf(id, f.k)
+	return id
+}
+
+func (f *folder) aliasSlot(registry string, series prov.Ref, alias string) uint32 {
+	p := f.g.slotOf("alias|" + registry + "|" + series.Key() + "|" + alias)
+	f.g.memberOf(p, f.g.slotOf(snapshotsOf(registry, series)))
+	return p
+}
+
+func snapshotsOf(registry string, series prov.Ref) string {
+	return "aliases|" + registry + "|" + series.Key()
+}
+
+// attrStage marks an alias that is a stage.
+const attrStage = "stage"
 
 // AliasRef names an alias or stage of a series in a registry.
 func AliasRef(registry string, series prov.Ref, alias string) prov.Ref {

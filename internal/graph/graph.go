@@ -114,7 +114,8 @@ type Graph struct {
 	retracted []retraction
 	slots     []slot
 	fills     []fill
-	slotKeys  map[string]uint32 // word -> slot; rebuilt on load
+	slotKeys  map[string]uint32   // word -> slot; rebuilt on load
+	members   map[uint32][]uint32 // slot of snapshots -> the slots that they list; rebuilt on load
 
 	// cold reads what only Fold needs of the snapshot that the graph came from;
 	// nil when that is done, or there was none.
@@ -137,7 +138,7 @@ type retraction struct{ entry, by uint32 }
 
 // New gives the graph of the empty log.
 func New() *Graph {
-	g := &Graph{slots: make([]slot, 1), slotKeys: map[string]uint32{}, table: make([]uint32, 1024), seen: make([]uint32, 1024)}
+	g := &Graph{slots: make([]slot, 1), slotKeys: map[string]uint32{}, members: map[uint32][]uint32{}, table: make([]uint32, 1024), seen: make([]uint32, 1024)}
 	g.things.add(thing{})
 	g.rels.add(rel{})
 	g.attrs.add(attr{})

@@ -15,6 +15,9 @@ import (
 type slot struct {
 	key   string
 	items []slotItem
+	// group is the slot of the snapshots that list what fills this one; 0:
+	// none does. An item ends where a snapshot does not list it.
+	group uint32
 }
 
 type slotItem struct {
@@ -30,13 +33,27 @@ const slotRel = ^uint32(0)
 
 // fillSlot puts an item into its slot at log position k, and dates it and the
 // item before it.
-func (g *Graph) fillSlot(key string, it slotItem, k uint32) {
+func (g *Graph) fillSlot(key string, it slotItem, k uint32) { g.fill(g.slotOf(key), it, k) }
+
+func (g *Graph) slotOf(key string) uint32 {
 	p, ok := g.slotKeys[key]
 	if !ok {
 		p = uint32(len(g.slots))
 		g.slots = append(g.slots, slot{key: key})
 		g.slotKeys[key] = p
 	}
+	return p
+}
+
+// memberOf makes a slot one that the snapshots in another slot list.
+func (g *Graph) memberOf(p, group uint32) {
+	if g.slots[p].group == 0 {
+		g.slots[p].group = group
+		g.members[group] = append(g.members[group], p)
+	}
+}
+
+func (g *Graph) fill(p uint32, it slotItem, k uint32) {
 	for _, r := range it.rels {
 		g.rels.at(r).assert = slotRel
 	}
@@ -48,6 +65,45 @@ func (g *Graph) fillSlot(key string, it slotItem, k uint32) {
 	if i > 0 {
 		g.dateItem(s, i-1, k)
 	}
+	g.dateMembers(p, it.at, k)
+}
+
+// dateMembers dates what a snapshot of that time in slot p may end.
+func (g *Graph) dateMembers(p uint32, at prov.Instant, k uint32) {
+	for _, m := range g.members[p] {
+		s := &g.slots[m]
+		for i := sort.Search(len(s.items), func(i int) bool { return s.items[i].at > at }) - 1; i >= 0; i-- {
+			g.dateItem(s, i, k)
+			if s.items[i].at < at {
+				break
+			}
+		}
+	}
+}
+
+// missing gives when the first snapshot after an item does not list it. A
+// snapshot of the same moment counts.
+func (g *Graph) missing(s *slot, it *slotItem) prov.Instant {
+	if s.group == 0 {
+		return prov.Forever
+	}
+	snaps := g.slots[s.group].items
+	for i := sort.Search(len(snaps), func(i int) bool { return snaps[i].at >= it.at }); i < len(snaps); i++ {
+		if snaps[i].at > it.at || !s.filledBy(snaps[i].entry, it.at) {
+			return snaps[i].at
+		}
+	}
+	return prov.Forever
+}
+
+// filledBy tells whether an entry put an item of that time into the slot.
+func (s *slot) filledBy(entry uint32, at prov.Instant) bool {
+	for i := sort.Search(len(s.items), func(i int) bool { return s.items[i].at >= at }); i < len(s.items) && s.items[i].at == at; i++ {
+		if s.items[i].entry == entry {
+			return true
+		}
+	}
+	return false
 }
 
 func (g *Graph) itemLess(a, b slotItem) bool {
@@ -56,6 +112,11 @@ func (g *Graph) itemLess(a, b slotItem) bool {
 	}
 	if c := strings.Compare(g.text(g.things.at(a.id).key), g.text(g.things.at(b.id).key)); c != 0 {
 		return c < 0
+	}
+	// What ends something at the moment at which it began has the last word,
+	// in whatever order the two were recorded.
+	if gone := len(b.rels) == 0; gone != (len(a.rels) == 0) {
+		return gone
 	}
 	return a.entry < b.entry
 }
@@ -68,6 +129,9 @@ func (g *Graph) dateItem(s *slot, i int, k uint32) {
 		next = s.items[i+1].at
 	}
 	it := &s.items[i]
+	if len(it.rels) > 0 {
+		next = min(next, g.missing(s, it))
+	}
 	for j, p := range it.rels {
 		end := next
 		if it.ends != nil {
@@ -91,11 +155,12 @@ type fill struct{ entry, slot uint32 }
 func (g *Graph) emptySlots(e, k uint32) {
 	i := sort.Search(len(g.fills), func(i int) bool { return g.fills[i].entry >= e })
 	for ; i < len(g.fills) && g.fills[i].entry == e; i++ {
-		g.emptySlot(&g.slots[g.fills[i].slot], e, k)
+		g.emptySlot(g.fills[i].slot, e, k)
 	}
 }
 
-func (g *Graph) emptySlot(s *slot, e, k uint32) {
+func (g *Graph) emptySlot(p, e, k uint32) {
+	s := &g.slots[p]
 	for i := 0; i < len(s.items); {
 		if s.items[i].entry != e {
 			i++
@@ -104,7 +169,9 @@ func (g *Graph) emptySlot(s *slot, e, k uint32) {
 		for _, r := range s.items[i].rels {
 			g.closeRel(r, k)
 		}
+		at := s.items[i].at
 		s.items = slices.Delete(s.items, i, i+1)
+		g.dateMembers(p, at, k)
 		if i > 0 {
 			g.dateItem(s, i-1, k)
 		}

@@ -63,6 +63,9 @@ type Item struct {
 	Covers []string
 
 	Statements []Draft
+	// Registries tells what aliases pointed at when somebody looked, for
+	// sources that tell no time of it.
+	Registries []RegistryState
 	Refusal    *Refusal // nil when the Item is accepted
 	Notes      []string // what had to be assumed or was left in the evidence only
 }

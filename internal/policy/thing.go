@@ -5,6 +5,7 @@ package policy
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/stemma-lineage/stemma/internal/graph"
 	"github.com/stemma-lineage/stemma/prov"
@@ -47,14 +48,25 @@ func contentAndNames(v graph.View, thing graph.ID) (content, names []graph.ID) {
 	return content, names
 }
 
+// preferred tells whether a name is better to show than another: one that a
+// person gave comes before one whose version is made of the digest.
+func preferred(n prov.Ref, than string) bool {
+	made := func(version string) bool { return strings.HasPrefix(version, "sha256:") }
+	_, version, _ := strings.Cut(than, "@")
+	if a, b := made(n.Version), made(version); a != b {
+		return b
+	}
+	return n.String() < than
+}
+
 // label gives the name of a thing for people: of content the first of its
 // names.
 func label(v graph.View, id graph.ID) string {
 	if v.IsDigest(id) {
 		best := ""
 		for r := range v.Always().In(id) {
-			if n := v.Ref(r.From()).String(); r.Named() && (best == "" || n < best) {
-				best = n
+			if n := v.Ref(r.From()); r.Named() && (best == "" || preferred(n, best)) {
+				best = n.String()
 			}
 		}
 		if best != "" {

@@ -1,5 +1,5 @@
 // Package report writes answers for people and programs: text, JSON, CSV,
-// DOT, Mermaid and HTML. The same answer gives the same bytes.
+// DOT, Mermaid, HTML, PROV-JSON and OpenLineage. The same answer gives the same bytes.
 package report
 
 import (
@@ -18,7 +18,7 @@ import (
 )
 
 // Formats are the names of the formats that Write knows.
-var Formats = []string{"text", "json", "csv", "dot", "mermaid", "html"}
+var Formats = []string{"text", "json", "csv", "dot", "mermaid", "html", "prov-json", "openlineage"}
 
 // Write gives the answer in a format.
 func Write(a *query.Answer, format string) ([]byte, error) {
@@ -35,6 +35,10 @@ func Write(a *query.Answer, format string) ([]byte, error) {
 		return Mermaid(a), nil
 	case "html":
 		return HTML(a, nil)
+	case "prov-json":
+		return PROVJSON(a)
+	case "openlineage":
+		return OpenLineage(a)
 	}
 	return nil, fmt.Errorf("format %q is not known; use one of %s", format, strings.Join(Formats, ", "))
 }

@@ -168,6 +168,11 @@ func TestWriteUnknownFormat(t *testing.T) {
 func TestSameAnswerSameBytes(t *testing.T) {
 	for name := range variants(nasty) {
 		for _, f := range Formats {
+			if f == "openlineage" || f == "prov-json" {
+				if name != "why" {
+					continue // a history and differences have no form there
+				}
+			}
 			one, err := Write(variants(nasty)[name], f)
 			if err != nil {
 				t.Fatal(err)

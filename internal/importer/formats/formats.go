@@ -4,19 +4,52 @@ package formats
 
 import (
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/internal/importer/cyclonedx"
 	"github.com/stemma-lineage/stemma/internal/importer/dvc"
+	"github.com/stemma-lineage/stemma/internal/importer/git"
+	"github.com/stemma-lineage/stemma/internal/importer/githuboidc"
 	"github.com/stemma-lineage/stemma/internal/importer/huggingface"
+	"github.com/stemma-lineage/stemma/internal/importer/intoto"
+	"github.com/stemma-lineage/stemma/internal/importer/mlflow"
+	"github.com/stemma-lineage/stemma/internal/importer/modelsigning"
 	"github.com/stemma-lineage/stemma/internal/importer/openlineage"
+	"github.com/stemma-lineage/stemma/internal/importer/otel"
+	"github.com/stemma-lineage/stemma/internal/importer/provjson"
+	"github.com/stemma-lineage/stemma/internal/importer/sigstore"
+	"github.com/stemma-lineage/stemma/internal/importer/spdx"
+	"github.com/stemma-lineage/stemma/internal/importer/vex"
 	"github.com/stemma-lineage/stemma/internal/importer/weights"
+	"github.com/stemma-lineage/stemma/statement"
 )
 
 // Options are what the importers need to know from the person who imports.
-type Options struct{}
+type Options struct {
+	// Trust is what the signatures of evidence are checked against; nil trusts
+	// nothing.
+	Trust *sigstore.Trust
+	// Signers are whose SSH keys sign commits and tags; nil: nobody's.
+	Signers *statement.Trust
+	// OpenPGP is a ring of public keys for commits and tags; nil: none.
+	OpenPGP []byte
+	// JWKS is the key set of the issuer of GitHub's workflow tokens; nil: none.
+	JWKS []byte
+}
 
 // All gives every importer.
-func All(Options) []importer.Importer {
+func All(o Options) []importer.Importer {
 	return []importer.Importer{
 		openlineage.Importer{},
+		modelsigning.Importer{Trust: o.Trust},
+		intoto.Importer{Options: intoto.Options{Trust: o.Trust}},
+		sigstore.Importer{},
+		mlflow.Importer{},
+		cyclonedx.Importer{},
+		spdx.Importer{},
+		vex.Importer{},
+		otel.Importer{},
+		git.Importer{Options: git.Options{Trust: o.Signers, OpenPGP: o.OpenPGP}},
+		githuboidc.Importer{Options: githuboidc.Options{JWKS: o.JWKS}},
+		provjson.Importer{},
 		dvc.Importer{},
 		huggingface.Importer{},
 		weights.Importer{},

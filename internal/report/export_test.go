@@ -1,0 +1,7 @@
+package report
+
+// For tests from outside.
+var (
+	OLPair  = olPair
+	OLRunID = olRunID
+)
