@@ -211,6 +211,9 @@ func (c *card) name(path string) {
 	}
 	for _, key := range []string{"model-index", "model_name", "pretty_name"} {
 		n := c.meta.Get(key)
+		if key == "model_name" && c.meta.Get("quantized_by").Given() {
+			continue // the name of the model that was quantized
+		}
 		if key == "model-index" {
 			first := rawjson.Node{}
 			for x := range n.All() {
@@ -414,14 +417,26 @@ func (c *card) derive(p *statement.Entity, from []statement.DerivedInput) {
 	}
 }
 
-// modelFrom reads the base models and the datasets of a model.
+var baseTag = regexp.MustCompile(`^base_model:(?:(adapter|finetune|merge|quantized):)?(.+)$`)
+
+// modelFrom reads the base models and the datasets of a model. Tags of the
+// form base_model:adapter:org/name, which libraries write, say how too.
 func (c *card) modelFrom(p *statement.Entity) {
-	relation := strings.Join(c.texts("base_model_relation"), ", ")
-	var from []statement.DerivedInput
+	relation := clip(strings.Join(c.texts("base_model_relation"), ", "))
+	tagged := map[string]string{}
+	var ids []string
 	for _, key := range []string{"base_model", "base_models"} {
-		for _, s := range c.texts(key) {
-			from = c.source(from, prov.Model, s, key, firstOf(clip(relation), "base_model"))
+		ids = append(ids, c.texts(key)...)
+	}
+	for _, t := range c.texts("tags") {
+		if m := baseTag.FindStringSubmatch(t); m != nil {
+			tagged[m[2]] = firstOf(m[1], tagged[m[2]])
+			ids = append(ids, m[2])
 		}
+	}
+	var from []statement.DerivedInput
+	for _, s := range ids {
+		from = c.source(from, prov.Model, s, "base_model", firstOf(relation, tagged[s], "base_model"))
 	}
 	for _, s := range c.texts("datasets") {
 		from = c.source(from, prov.Dataset, s, "datasets", "trained-on")

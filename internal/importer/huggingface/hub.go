@@ -142,7 +142,7 @@ func Private(r prov.Ref, by string) prov.Ref {
 	return r
 }
 
-// file gives what is beside path, at most limit bytes of it.
+// beside gives the file of that name beside path, at most limit bytes of it.
 func beside(path, name string, limit int64) ([]byte, bool) {
 	if path == "" {
 		return nil, false
@@ -175,6 +175,18 @@ func RepoOf(path string) (r prov.Ref, how string) {
 		return prov.Ref{}, ""
 	}
 	return c.ref, "card"
+}
+
+var cacheRef = regexp.MustCompile(`(?:^|/)((?:models|datasets|spaces)--[^/]+)/refs/([^\n]+)$`)
+
+// refOf tells of a file in the refs of a repository which branch or tag it is
+// of.
+func refOf(path string) (series prov.Ref, branch string) {
+	m := cacheRef.FindStringSubmatch(filepath.ToSlash(path))
+	if m == nil {
+		return prov.Ref{}, ""
+	}
+	return Locate(m[1] + "/snapshots/-/-").Repo.Series(), m[2]
 }
 
 func resource(r prov.Ref) statement.Resource { return statement.NewResource(r, nil) }

@@ -1,7 +1,8 @@
 // Package huggingface makes statements out of the files that describe a
 // repository of the Hugging Face hub: the card (README.md with YAML front
-// matter) of a model, dataset or Space, and config.json, adapter_config.json
-// and model_index.json of a model.
+// matter) of a model, dataset or Space, config.json, adapter_config.json
+// and model_index.json of a model, and the branches that the cache of the hub
+// has fetched.
 //
 // What maps to what, what is kept in the evidence only and what is refused is
 // in docs/format-huggingface.md.
@@ -14,6 +15,7 @@ import (
 	"io"
 	"iter"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/stemma-lineage/stemma/internal/importer"
@@ -42,6 +44,9 @@ func (Importer) Version() string { return "1" }
 // Recognise tells whether the file is a card or a configuration of the hub,
 // or one that lies beside them.
 func (Importer) Recognise(h *importer.Head) bool {
+	if _, branch := refOf(h.Path); branch != "" && h.Size <= 64 {
+		return true
+	}
 	return isCard(h) || configKind(h) != "" || aside(h.Base(), h) != ""
 }
 
@@ -92,7 +97,10 @@ func read(s importer.Source, raw []byte, it *importer.Item) {
 	path = filepath.ToSlash(path)
 	h := importer.NewHead(path, int64(len(raw)), raw[:min(len(raw), importer.HeadSize)])
 	why := aside(h.Base(), h)
+	series, branch := refOf(s.Path)
 	switch {
+	case branch != "":
+		readBranch(series, branch, raw, it)
 	case why != "":
 		it.Refusal = &importer.Refusal{Reason: Aside, Detail: h.Base() + " is " + why}
 	case len(raw) > MaxCard:
@@ -126,6 +134,21 @@ func readCardItem(s importer.Source, raw []byte, it *importer.Item) {
 	finish(it, c.ref, p, c.kept, "text/markdown", evidenceName(s.Path), c.redacted, c.notes)
 }
 
+var commit = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
+
+// readBranch reads a file of refs in the cache: the commit that a branch or
+// tag stood at when it was fetched.
+func readBranch(series prov.Ref, branch string, raw []byte, it *importer.Item) {
+	rev := strings.TrimSpace(string(raw))
+	if !commit.MatchString(rev) {
+		it.Refusal = &importer.Refusal{Reason: BadField, Detail: "the file holds no commit; a file in refs of the cache holds 40 hexadecimal digits"}
+		return
+	}
+	p := &statement.Registry{Registry: Host, Name: series.String(), Alias: branch}
+	finish(it, series.WithVersion(rev), p, raw, "text/plain", series.String()+" refs/"+branch, nil,
+		[]string{"when the branch stood there is not said; it counts from when this was recorded"})
+}
+
 // evidenceName gives the part of a path that a statement rests on beside the
 // bytes: where in the cache of the hub the file lies.
 func evidenceName(path string) string {
@@ -137,10 +160,15 @@ func evidenceName(path string) string {
 }
 
 // finish makes the Item's one statement.
-func finish(it *importer.Item, r prov.Ref, p *statement.Entity, kept []byte, mediaType, name string, redacted, notes []string) {
+func finish(it *importer.Item, r prov.Ref, p statement.Predicate, kept []byte, mediaType, name string, redacted, notes []string) {
 	ev := importer.NewEvidence(Importer{}, mediaType, sha256.Sum256(kept), len(kept))
 	ev.Name, ev.Redacted, ev.Notes = name, redacted, notes
-	p.Evidence = []statement.Evidence{ev}
+	switch p := p.(type) {
+	case *statement.Entity:
+		p.Evidence = []statement.Evidence{ev}
+	case *statement.Registry:
+		p.Evidence = []statement.Evidence{ev}
+	}
 	d := importer.Draft{Subjects: []statement.Subject{statement.NewSubject(r, nil)}, Predicate: p}
 	if _, err := statement.Format(d.Subjects, p); err != nil {
 		it.Refusal = &importer.Refusal{Reason: BadField, Detail: rawjson.Clip("the file makes no valid statement: "+err.Error(), 1000)}

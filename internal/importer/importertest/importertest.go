@@ -80,6 +80,9 @@ func Show(b *strings.Builder, it importer.Item) {
 				fmt.Fprintf(b, "    used %s%s %s\n", u.Ref, digests(u.Digest), u.Role)
 			}
 			texts(b, "parameter", p.Parameters)
+		case *statement.Registry:
+			fmt.Fprintf(b, "  registry %s: %s %s\n", p.Registry, p.Name, p.Alias)
+			subjects(b, d.Subjects)
 		case *statement.Entity:
 			fmt.Fprintf(b, "  entity %s\n", p.State)
 			subjects(b, d.Subjects)
