@@ -228,7 +228,7 @@ func TestRecorderStopped(t *testing.T) {
 func TestLeftBehind(t *testing.T) {
 	each(t, following, func(t *testing.T, name string) {
 		dir := real(t, t.TempDir())
-		r := run(t, backend(t, name), dir, "sh", "-c", os.Args[0]+" program slow "+dir+" 200 10 >/dev/null 2>&1 & echo started")
+		r := run(t, backend(t, name), dir, "sh", "-c", os.Args[0]+" program slow "+dir+" 100 10 >/dev/null 2>&1 & echo started")
 		if r.err != nil || r.stdout != "started\n" {
 			t.Fatalf("%v %q", r.err, r.stdout)
 		}
