@@ -46,6 +46,7 @@ func recorder(t testing.TB, dir, method, socket, id string, argv ...string) (*ex
 	report := filepath.Join(t.TempDir(), "report")
 	cmd := exec.Command(os.Args[0], append([]string{"program", "record", method, socket, id, report}, argv...)...)
 	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir()) // one that is killed cannot clear up
 	return cmd, func() recorded {
 		t.Helper()
 		return readReport(t, report)
