@@ -42,7 +42,6 @@ const (
 	TextDiffers    = "text-differs" // signed over another text than it was shown
 	Revoked        = "revoked"
 	Superseded     = "superseded"
-	Undated        = "no-time" // the question has no point in time
 )
 
 // Reason is why a decision has not, or may not have, an effect.
@@ -161,6 +160,10 @@ func (j *judge) on(out []Decision, id graph.ID, class string) []Decision {
 			continue // of the content, and told already
 		}
 		switch class {
+		case "":
+			if j.several() {
+				d.unsure(ContentChanged, "it is of %s, which is one of %d contents of that name; ask by digest", j.v.Ref(id), len(j.content))
+			}
 		case NoDigest:
 			d.no(NoDigest, "it binds the name %s, not content", j.v.Ref(id))
 		case ContentChanged:
@@ -341,7 +344,7 @@ func (j *judge) takeBack(ds []Decision) {
 		}
 		for r := range j.v.Out(by.id) {
 			x := j.v.Relation(r)
-			if x.Type != prov.Supersedes || x.Entry != by.Entry || by.blocked() {
+			if x.Type != prov.Supersedes || x.Entry != by.Entry || by.blocked(Expired) { // what had its place taken does not come back
 				continue
 			}
 			for k := range ds {
@@ -363,8 +366,11 @@ func canonical(ref string) string {
 
 // blocked tells whether a decision is none at all at this time and in this
 // log, whoever made it. To take something back less is asked than to approve.
-func (d *Decision) blocked() bool {
+func (d *Decision) blocked(except ...string) bool {
 	return slices.ContainsFunc(d.Reasons, func(r Reason) bool {
+		if slices.Contains(except, r.Class) {
+			return false
+		}
 		return r.Class == NotTheirs || r.Class == OtherLog || r.Class == NotYet || r.Class == Late || r.Class == Expired || r.Class == NoDigest
 	})
 }

@@ -357,8 +357,12 @@ func (f *facts) approvers(review, assurance string) (sure, maybe map[string]bool
 			sure[d.who] = true
 			delete(maybe, d.who)
 		default:
+			says := "does not count"
+			if d.Effect == Uncertain {
+				says = "may not count"
+			}
 			for _, r := range d.Reasons {
-				why = append(why, fmt.Sprintf("%s (entry %d) does not count: %s", d.Ref, d.Entry, r.Detail))
+				why = append(why, fmt.Sprintf("%s (entry %d) %s: %s", d.Ref, d.Entry, says, r.Detail))
 			}
 			if d.Effect == Uncertain && !weak && !sure[d.who] {
 				maybe[d.who] = true

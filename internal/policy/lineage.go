@@ -141,14 +141,24 @@ func (f *facts) licensed(allowed []string) ref.Val {
 	return types.True
 }
 
-// licences gives every licence that is told of a thing, under any name.
+// licences gives every licence that is told of a thing, under any name. Of the
+// claims under one name the latest counts; where two are of one time, both.
 func (f *facts) licences(id graph.ID) []string {
 	var out []string
 	for _, x := range aliases(f.v, id) {
-		if l := f.v.Attributes(x)["licence"]; l != "" && l != "unknown" {
-			out = append(out, l)
+		latest, told := prov.Beginning, []string{}
+		for c := range f.v.Claims(x) {
+			if c.Key != "licence" || c.Retracted || c.At > f.at || c.At < latest {
+				continue
+			}
+			if c.At > latest {
+				latest, told = c.At, told[:0]
+			}
+			told = append(told, c.Value)
 		}
+		out = append(out, told...)
 	}
+	out = slices.DeleteFunc(out, func(l string) bool { return l == "" || l == "unknown" })
 	slices.Sort(out)
 	return slices.Compact(out)
 }
@@ -188,8 +198,9 @@ func (f *facts) unchanged() ref.Val {
 				contents = append(contents, f.v.Ref(r.To()).String())
 			}
 		}
-		if slices.Sort(contents); len(slices.Compact(contents)) > 1 {
-			return f.no("%s stands for %d contents: %s", f.v.Ref(n), len(slices.Compact(contents)), strings.Join(slices.Compact(contents), ", "))
+		slices.Sort(contents)
+		if contents = slices.Compact(contents); len(contents) > 1 {
+			return f.no("%s stands for %d contents: %s", f.v.Ref(n), len(contents), strings.Join(contents, ", "))
 		}
 	}
 	if len(f.judge.content) == 0 {
@@ -249,16 +260,12 @@ func (f *facts) ancestorsApproved(review string, kinds []string, outside bool) r
 // approvedFor tells whether one thing has an approval for a review that counts,
 // or that may.
 func (f *facts) approvedFor(id graph.ID, review string) (ok, maybe bool) {
-	j := newJudge(f.v, id, f.q.Context)
-	for _, d := range j.decisions() {
+	for _, d := range Decisions(f.v, id, f.q.Context) {
 		if d.Review != review || d.Decision != statement.Approve {
 			continue
 		}
 		f.look(d.Entry)
 		ok, maybe = ok || d.Effect == Counts, maybe || d.Effect == Uncertain
-	}
-	if ok && j.several() { // of one of its contents, and which was used is not known
-		return false, true
 	}
 	return ok, maybe
 }
