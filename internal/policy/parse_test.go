@@ -4,9 +4,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/stemma-lineage/stemma/internal/graph"
-	"github.com/stemma-lineage/stemma/prov"
 )
 
 func TestLibraryCompiles(t *testing.T) {
@@ -65,8 +62,10 @@ func TestPolicyCostIsLimited(t *testing.T) {
 	for i := range 30 {
 		text.WriteString("  - {id: r" + strconv.Itoa(i) + ", require: 'param.n.all(a, param.n.all(b, param.n.all(c, param.n.all(d, a + b + c + d >= 0))))'}\n")
 	}
-	g := fold(t, (&maker{}).h, -1)
-	v, err := Evaluate(policyOf(t, text.String()), g.At(prov.AsOf{Valid: 0, Known: prov.AllKnown}), Question{Thing: graph.None, Context: Context{Environment: "prod"}})
+	h := &book{t: t}
+	h.record([]string{"01-01 sa:ci: entity model:m@1 origin=x:y"})
+	x := h.ask("model:m@1 at=02-01")
+	v, err := Evaluate(policyOf(t, text.String()), x.v, x.q)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -79,6 +79,9 @@ func evaluate(p *Policy, v graph.View, q Question) (*Verdict, *facts, error) {
 	if at == prov.Forever {
 		return nil, nil, errors.New("a policy is asked about a moment; give a time")
 	}
+	if q.Thing == graph.None || int(q.Thing) >= v.Len() {
+		return nil, nil, errors.New("a policy is asked about a thing that the log knows")
+	}
 	f := newFacts(p, v, q)
 	out := &Verdict{Policy: p.Source, Environment: q.Context.Environment, At: at.String(), LogSize: v.AsOf().Known, Decisions: f.decisions}
 	out.Subject = label(v, q.Thing)
