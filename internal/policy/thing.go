@@ -23,6 +23,9 @@ func contentAndNames(v graph.View, thing graph.ID) (content, names []graph.ID) {
 		} else {
 			names = append(names, id)
 		}
+		if !v.Alike(id) { // who decided often has many relations, and no other name
+			continue
+		}
 		next := func(other graph.ID, named bool) {
 			// From content to each of its names, but from such a name not on to
 			// other content that it stood for.
