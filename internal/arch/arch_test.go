@@ -28,7 +28,8 @@ var layers = [][]string{
 	{"internal/report", "internal/importer/formats", "internal/policy"},
 	{"bundle", "internal/capture"},
 	{"internal/app", "internal/intake"},
-	{"internal/story"},
+	{"internal/story", "internal/gate"},
+	{"internal/admission"},
 	{"cmd/stemma"},
 	{"internal/bench", "internal/arch"},
 }
