@@ -122,7 +122,7 @@ func command() *cobra.Command {
 	root.PersistentFlags().String("dir", "", "the folder to work in (default: here; .stemma is looked for upwards)")
 	root.AddCommand(initCommand(), recordCommand(), importCommand(), addCommand(), approveCommand(), deployCommand(), noticeCommand())
 	root.AddCommand(askCommands()...)
-	root.AddCommand(gateCommand(), validCommand(), policyCommand(), bundleCommand(), verifyCommand(), logCommand(), keyCommand(), doctorCommand(), demoCommand(), versionCommand())
+	root.AddCommand(gateCommand(), validCommand(), controlsCommand(), policyCommand(), bundleCommand(), verifyCommand(), logCommand(), keyCommand(), doctorCommand(), demoCommand(), versionCommand())
 	return root
 }
 
