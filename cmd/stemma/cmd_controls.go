@@ -344,6 +344,11 @@ func controlsCSV(out io.Writer, a *controls.Assessment) error {
 				}
 				row[10], row[11] = numbers(e.Entries), e.Command
 			}
+			for i, cell := range row { // nothing that a spreadsheet takes for a formula
+				if cell != "" && strings.ContainsRune("=+-@\t\r\n", rune(cell[0])) {
+					row[i] = "'" + cell
+				}
+			}
 			if err := w.Write(row); err != nil {
 				return err
 			}

@@ -244,8 +244,8 @@ func (r *xmlReader) end(name string) error {
 		r.open = r.open[:n-1]
 		return r.c.add(x)
 	}
-	if n := len(r.open); r.statement > 0 && n > 0 {
-		r.open[n-1].Text += " "
+	if n := len(r.open); r.statement > 0 && n > 0 && name != "em" && name != "strong" && name != "a" && name != "code" && name != "q" {
+		r.open[n-1].Text += " " // the end of a block
 	}
 	return nil
 }

@@ -34,11 +34,12 @@ func askInventoryFresh(s *scope, c *collector) {
 	for _, id := range s.accounts() {
 		newest, entry := prov.Beginning, uint64(0)
 		for r := range s.v.Out(id) {
-			if x := s.v.Relation(r); told.Has(x.Type) && s.v.Recorded(x.Entry) > newest {
-				newest, entry = s.v.Recorded(x.Entry), x.Entry
+			x := s.v.Relation(r)
+			if t := s.v.Recorded(x.Entry); told.Has(x.Type) && t > newest && t <= s.at {
+				newest, entry = t, x.Entry
 			}
 		}
-		answer, says, entries := Unknown, "no inventory tells of it", []uint64(nil)
+		answer, says, entries := Unknown, "no inventory that was recorded by then tells of it", []uint64(nil)
 		switch {
 		case newest == prov.Beginning:
 		case s.at-newest <= inventoryDays*day:
@@ -109,44 +110,32 @@ func (s *scope) member(team graph.ID) (name string, entry uint64) {
 	return name, entry
 }
 
-// held is a credential of what runs live deployments.
-type held struct {
-	named   bool // a deployment names it
-	current bool // or it is in date at its holder
-	others  bool // its holder has another that is in date
-	entries []uint64
-}
-
-// credentials gives the credentials of what runs live deployments in scope: those
-// that a deployment names, and those of the identities as which it runs. What
-// an identity held before it got another is left out.
-func (s *scope) credentials() (map[graph.ID][]uint64, map[graph.ID]held) {
-	found, order := map[graph.ID]held{}, map[graph.ID][]uint64{}
-	put := func(id graph.ID, h held, entry uint64) {
-		old := found[id]
-		old.named, old.current = old.named || h.named, old.current || h.current
-		old.entries = append(old.entries, entry)
-		found[id], order[id] = old, nil
-	}
+// credentials gives the credentials of what runs live deployments in scope, with
+// the entries that say so: those that a deployment names, and those of the
+// identities as which it runs. What an identity held before it got another is
+// left out.
+func (s *scope) credentials() map[graph.ID][]uint64 {
+	found := map[graph.ID][]uint64{}
+	put := func(id graph.ID, entry uint64) { found[id] = append(found[id], entry) }
 	for _, d := range s.live() {
 		for r := range s.v.Out(d.id) {
 			switch x := s.v.Relation(r); x.Type {
 			case prov.AuthenticatesWith:
-				put(x.To, held{named: true}, x.Entry)
+				put(x.To, x.Entry)
 			case prov.RunsAs:
 				s.ofIdentity(x.To, put)
 			}
 		}
 	}
-	return order, found
+	return found
 }
 
-func (s *scope) ofIdentity(id graph.ID, put func(graph.ID, held, uint64)) {
+func (s *scope) ofIdentity(id graph.ID, put func(graph.ID, uint64)) {
 	now := false
 	for r := range s.v.Out(id) {
 		if x := s.v.Relation(r); x.Type == prov.AuthenticatesWith {
 			now = true
-			put(x.To, held{current: true}, x.Entry)
+			put(x.To, x.Entry)
 		}
 	}
 	if now {
@@ -154,14 +143,14 @@ func (s *scope) ofIdentity(id graph.ID, put func(graph.ID, held, uint64)) {
 	}
 	for r := range s.v.Always().Out(id) {
 		if x := s.v.Relation(r); x.Type == prov.AuthenticatesWith && x.Valid.From <= s.at {
-			put(x.To, held{}, x.Entry)
+			put(x.To, x.Entry)
 		}
 	}
 }
 
 func askCredentialsInDate(s *scope, c *collector) {
-	order, found := s.credentials()
-	for _, id := range s.ordered(order) {
+	found := s.credentials()
+	for _, id := range s.ordered(found) {
 		attrs := s.v.Attributes(id)
 		answer, says := Unknown, "no entry says when it expires"
 		switch t, err := prov.ParseTime(attrs["expiresAt"]); {
@@ -172,15 +161,15 @@ func askCredentialsInDate(s *scope, c *collector) {
 		case err == nil:
 			answer, says = Yes, "it expires at "+attrs["expiresAt"]
 		}
-		if !c.say(id, answer, found[id].entries, "%s", says) {
+		if !c.say(id, answer, found[id], "%s", says) {
 			return
 		}
 	}
 }
 
 func askCredentialsFresh(s *scope, c *collector) {
-	order, found := s.credentials()
-	for _, id := range s.ordered(order) {
+	found := s.credentials()
+	for _, id := range s.ordered(found) {
 		issued := s.v.Attributes(id)["issuedAt"]
 		answer, says := Unknown, "no entry says when it was issued"
 		switch t, err := prov.ParseTime(issued); {
@@ -190,7 +179,7 @@ func askCredentialsFresh(s *scope, c *collector) {
 		default:
 			answer, says = Yes, "it was issued at "+issued
 		}
-		if !c.say(id, answer, found[id].entries, "%s", says) {
+		if !c.say(id, answer, found[id], "%s", says) {
 			return
 		}
 	}
