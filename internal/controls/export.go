@@ -184,7 +184,7 @@ func Results(a *Assessment) *oscal.Document {
 		Description: fmt.Sprintf("What the log %s of %d entries shows of each control. A control is satisfied only by positive evidence.", a.Log, a.LogSize),
 		Props: []oscal.Property{prop("satisfied", strconv.Itoa(a.Summary.Satisfied)), prop("not-satisfied", strconv.Itoa(a.Summary.NotSatisfied)),
 			prop("not-assessed", strconv.Itoa(a.Summary.NotAssessed))}}
-	sel := oscal.Selection{Description: "Included are controls to which evidence of the log gave an answer; excluded those that were not assessed."}
+	sel := oscal.Selection{Description: "Included are controls to which evidence of the log gave an answer; excluded are those that were not assessed, for the reasons in the remarks."}
 	var left []string
 	for i := range a.Controls {
 		c := &a.Controls[i]
@@ -199,6 +199,9 @@ func Results(a *Assessment) *oscal.Document {
 		if r != nil {
 			res.Risks = append(res.Risks, *r)
 		}
+	}
+	if len(sel.Include) == 0 { // the schema wants some; the exclusion takes them all away again
+		sel.Include = sel.Exclude
 	}
 	res.ReviewedControls.Selections = []oscal.Selection{sel}
 	if len(left) > 0 {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/stemma-lineage/stemma/internal/graph"
 	"github.com/stemma-lineage/stemma/internal/policy"
@@ -111,18 +112,23 @@ func (s *scope) targets() []target {
 // byPolicy asks a policy of the library of everything that is deployed. Its
 // verdict is the answer: allow is yes, deny no, undecided unknown.
 func byPolicy(name string) func(*scope, *collector) {
-	return func(s *scope, c *collector) {
+	parsed := sync.OnceValues(func() (*policy.Policy, error) {
 		text, err := policy.FromLibrary(name)
 		if err != nil {
-			c.err = err
-			return
+			return nil, err
 		}
 		p, err := policy.Parse(text)
+		if err == nil {
+			p.Source = "library:" + name
+		}
+		return p, err
+	})
+	return func(s *scope, c *collector) {
+		p, err := parsed()
 		if err != nil {
 			c.err = err
 			return
 		}
-		p.Source = "library:" + name
 		for _, t := range s.targets() {
 			v, err := policy.Evaluate(p, s.v, policy.Question{Thing: t.id, Context: policy.Context{Log: s.o.Log.Origin, Environment: t.env}})
 			if err != nil {
