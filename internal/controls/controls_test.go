@@ -335,7 +335,7 @@ func schema(t testing.TB) *jsonschema.Schema {
 func TestOSCAL(t *testing.T) {
 	s := schema(t)
 	logs := map[string][]string{"empty": nil, "release": release, "hostile names": {
-		`2026-01-01 person:x@e.org deployment model:m"<&>\`+"\u00e9"+`@1#m {"action":"deploy","environment":"env:a.b/c","service":"service:s;rm -rf","at":"2026-01-01T00:00:00Z"}`}}
+		`2026-01-01 person:x@e.org deployment model:m"<&>\` + "\u00e9" + `@1#m {"action":"deploy","environment":"env:a.b/c","service":"service:s;rm -rf","at":"2026-01-01T00:00:00Z"}`}}
 	for name, lines := range logs {
 		t.Run(name, func(t *testing.T) {
 			for _, f := range catalog.Frameworks() {
