@@ -16,6 +16,7 @@ import (
 
 	"github.com/stemma-lineage/stemma/internal/catalog"
 	"github.com/stemma-lineage/stemma/internal/graph"
+	"github.com/stemma-lineage/stemma/internal/oscal"
 )
 
 // Status says whether a control is satisfied.
@@ -222,8 +223,11 @@ func (s *scope) control(f *catalog.Framework, k *catalog.Control, done map[strin
 	c := Control{ID: k.ID, Title: k.Title, Says: k.Says, Because: []string{}, Evidence: []string{}, Target: k.Token(), Statement: k.Token()}
 	if off := s.o.Official; off != nil {
 		if t, ok := off.Texts[k.ID]; ok {
-			c.Official, c.Target, c.Statement = t.Text, t.ControlID, t.ControlID
-			if t.StatementID != "" {
+			c.Official = t.Text
+			if oscal.IsToken(t.ControlID) {
+				c.Target, c.Statement = t.ControlID, t.ControlID
+			}
+			if oscal.IsToken(t.StatementID) {
 				c.Statement = t.StatementID
 			}
 		}

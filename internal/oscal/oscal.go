@@ -6,6 +6,7 @@ package oscal
 import (
 	"bytes"
 	"encoding/json"
+	"regexp"
 	"strings"
 	"unicode"
 
@@ -269,3 +270,9 @@ func Line(s string) string {
 	}
 	return s
 }
+
+var token = regexp.MustCompile(`^(\p{L}|_)(\p{L}|\p{N}|[.\-_])*$`)
+
+// IsToken tells whether a text may stand where OSCAL wants a token: a control's
+// identifier, for example.
+func IsToken(s string) bool { return token.MatchString(s) }
