@@ -43,6 +43,13 @@ func Repository(address string, known bool) (name, revision string, ok bool) {
 	} else if host, _, found := strings.Cut(s, "/"); known && found && Forge(host) {
 		s = "https://" + s
 	}
+	if scheme, rest, found := strings.Cut(s, "://"); found {
+		end := len(rest)
+		if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+			end = i
+		}
+		s = scheme + "://" + rest[strings.LastIndexByte(rest[:end], '@')+1:]
+	}
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.Opaque != "" {
 		return "", "", false

@@ -18,6 +18,7 @@ func TestRepository(t *testing.T) {
 		{"https://github.com/acme/fraud/", false, "https://github.com/acme/fraud", ""},
 		{"http://GitHub.com/acme/fraud", false, "https://github.com/acme/fraud", ""},
 		{"https://ann:hunter2@github.com/acme/fraud.git?x=1#y", false, "https://github.com/acme/fraud", ""},
+		{"https://[redacted]@github.com/acme/fraud.git", false, "https://github.com/acme/fraud", ""},
 		{"git@github.com:acme/fraud.git", false, "https://github.com/acme/fraud", ""},
 		{"github.com:acme/fraud.git", true, "https://github.com/acme/fraud", ""},
 		{"github.com:443/acme/fraud.git", true, "https://github.com/acme/fraud", ""},

@@ -83,7 +83,7 @@ func (i *importing) reportFormats() {
 
 func (i *importing) reportTotals(several bool) {
 	var accepted, recorded, duplicate int
-	refused := map[string]int{}
+	refused, left := map[string]int{}, map[string]int{}
 	for _, f := range i.files {
 		accepted += f.accepted
 		recorded += f.recorded
@@ -95,7 +95,7 @@ func (i *importing) reportTotals(several bool) {
 			refused[r] += n
 		}
 		if !several && f.Format == nil {
-			refused["file "+string(f.Why)]++
+			left[f.status()]++
 		}
 	}
 	t := newTable("units", "count")
@@ -104,6 +104,9 @@ func (i *importing) reportTotals(several bool) {
 	t.AppendRow(table.Row{"statements that stood there already", duplicate})
 	for _, r := range sorted(refused) {
 		t.AppendRow(table.Row{"refused: " + r, refused[r]})
+	}
+	for _, why := range sorted(left) {
+		t.AppendRow(table.Row{"files: " + why, left[why]})
 	}
 	fmt.Fprintln(i.c.OutOrStdout(), t.Render())
 }

@@ -33,6 +33,15 @@ type Importer interface {
 	Read(s Source) iter.Seq2[Item, error]
 }
 
+// FolderImporter is an Importer for which a folder can be one thing, such as a
+// git repository.
+type FolderImporter interface {
+	Importer
+	// Folder tells whether dir is such a thing, and the file by whose path it
+	// is read.
+	Folder(dir string) (path string, ok bool)
+}
+
 // Source is one file to read, or standard input.
 type Source struct {
 	Name string    // as the person gave it, for messages
