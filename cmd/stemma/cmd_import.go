@@ -142,6 +142,8 @@ type fileImport struct {
 	refused   map[string]int
 	first     map[string]string // by reason: where it came first, and the detail
 	part      string            // the file that this one is a part of
+	checks    map[string]int    // units by what checking their signatures gave
+	checked   map[string]string // by result: where it came first, by whom, and why
 }
 
 func runImport(c *cobra.Command, pick func(formats.Options) ([]importer.Importer, bool), args []string) error {
@@ -305,6 +307,7 @@ func (i *importing) take(f *fileImport, it importer.Item) error {
 		return err
 	}
 	f.accepted++
+	f.check(it)
 	i.pending = append(i.pending, made...)
 	for _, s := range it.Registries {
 		if err := i.registry(f, s); err != nil {
@@ -315,6 +318,19 @@ func (i *importing) take(f *fileImport, it importer.Item) error {
 		return i.flush()
 	}
 	return nil
+}
+
+func (f *fileImport) check(it importer.Item) {
+	c := it.Checked()
+	if c == nil {
+		return
+	}
+	if f.checks == nil {
+		f.checks, f.checked = map[string]int{}, map[string]string{}
+	}
+	if f.checks[c.Result]++; f.checks[c.Result] == 1 {
+		f.checked[c.Result] = strings.Join(strings.Fields(it.Place+" "+c.Identity+" "+c.Reason), " ")
+	}
 }
 
 func (i *importing) sign(f *fileImport, drafts []importer.Draft) (made []pendingStatement, err error) {

@@ -86,6 +86,42 @@ type Draft struct {
 	Predicate statement.Predicate
 }
 
+// Evidence gives what the predicate says that it was made from.
+func (d Draft) Evidence() []statement.Evidence {
+	switch p := d.Predicate.(type) {
+	case *statement.Activity:
+		return p.Evidence
+	case *statement.Entity:
+		return p.Evidence
+	case *statement.Approval:
+		return p.Evidence
+	case *statement.Deployment:
+		return p.Evidence
+	case *statement.Registry:
+		return p.Evidence
+	case *statement.Identity:
+		return p.Evidence
+	case *statement.Delegation:
+		return p.Evidence
+	case *statement.Notice:
+		return p.Evidence
+	}
+	return nil
+}
+
+// Checked gives what checking the signatures of the Item's evidence gave, nil
+// where it is of a kind that carries none.
+func (it Item) Checked() *statement.EvidenceCheck {
+	for _, d := range it.Statements {
+		for _, e := range d.Evidence() {
+			if e.Verified != nil {
+				return e.Verified
+			}
+		}
+	}
+	return nil
+}
+
 // Refusal says why a unit of the input made no statement.
 type Refusal struct {
 	Reason string // a stable class, such as "malformed-json" or "missing-run-id"
