@@ -5,8 +5,10 @@ package formats
 import (
 	"github.com/stemma-lineage/stemma/internal/importer"
 	"github.com/stemma-lineage/stemma/internal/importer/cyclonedx"
+	"github.com/stemma-lineage/stemma/internal/importer/dvc"
 	"github.com/stemma-lineage/stemma/internal/importer/git"
 	"github.com/stemma-lineage/stemma/internal/importer/githuboidc"
+	"github.com/stemma-lineage/stemma/internal/importer/huggingface"
 	"github.com/stemma-lineage/stemma/internal/importer/intoto"
 	"github.com/stemma-lineage/stemma/internal/importer/mlflow"
 	"github.com/stemma-lineage/stemma/internal/importer/modelsigning"
@@ -16,6 +18,7 @@ import (
 	"github.com/stemma-lineage/stemma/internal/importer/sigstore"
 	"github.com/stemma-lineage/stemma/internal/importer/spdx"
 	"github.com/stemma-lineage/stemma/internal/importer/vex"
+	"github.com/stemma-lineage/stemma/internal/importer/weights"
 	"github.com/stemma-lineage/stemma/statement"
 )
 
@@ -49,5 +52,8 @@ func All(o Options) []importer.Importer {
 		git.Importer{Options: git.Options{Trust: o.Signers, OpenPGP: o.OpenPGP}},
 		githuboidc.Importer{Options: githuboidc.Options{JWKS: o.JWKS}},
 		provjson.Importer{},
+		dvc.Importer{},
+		huggingface.Importer{},
+		weights.Importer{},
 	}
 }
