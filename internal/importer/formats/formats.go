@@ -33,6 +33,8 @@ type Options struct {
 	OpenPGP []byte
 	// JWKS is the key set of the issuer of GitHub's workflow tokens; nil: none.
 	JWKS []byte
+	// MLflow tells of which server MLflow's data are, and from when.
+	MLflow mlflow.Options
 }
 
 // All gives every importer.
@@ -42,7 +44,7 @@ func All(o Options) []importer.Importer {
 		modelsigning.Importer{Trust: o.Trust},
 		intoto.Importer{Options: intoto.Options{Trust: o.Trust}},
 		sigstore.Importer{},
-		mlflow.Importer{},
+		mlflow.Importer{Options: o.MLflow},
 		cyclonedx.Importer{},
 		spdx.Importer{},
 		vex.Importer{},
