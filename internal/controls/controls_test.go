@@ -62,6 +62,9 @@ func tell(t testing.TB, g *graph.Graph, line string) {
 		if word != "" {
 			set["sha256"] = digest(word)
 		}
+		if p, ok := p.(*statement.Policy); ok {
+			set["sha256"] = digest(p.Text) // a policy's content is its text
+		}
 		subjects = append(subjects, statement.NewSubject(ref, set))
 	}
 	if a, ok := p.(*statement.Approval); ok {
