@@ -85,6 +85,9 @@ type gateQuestion struct {
 }
 
 func beginGate(c *cobra.Command, text string) (g *gateQuestion, err error) {
+	if o, _ := c.Flags().GetString("output"); o != "text" && o != "json" {
+		return nil, usage("-o %s is not known here; write text or json", o)
+	}
 	env, _ := c.Flags().GetString("env")
 	if env == "" {
 		return nil, usage("--env is missing; say for which environment, for example --env prod")
@@ -162,8 +165,6 @@ func (g *gateQuestion) print(c *cobra.Command, all []*policy.Verdict, entry stri
 			Verdict    string            `json:"verdict"`
 			Verdicts   []*policy.Verdict `json:"verdicts"`
 		}{query.APIVersion, gate.Worst(all), all})
-	} else if o != "text" {
-		return usage("-o %s is not known here; write text or json", o)
 	}
 	for _, v := range all {
 		printVerdict(out, v)
@@ -210,7 +211,6 @@ func validCommand() *cobra.Command {
 		Example: "  stemma valid model:fraud@1 --env prod --policy policy:production@1\n  stemma valid model:fraud@2 --env prod --policy library:two-person -o json", Args: exactly("one REF or FILE")}
 	gateFlags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		c.Flags().String("at", "", "")
 		g, err := beginGate(c, args[0])
 		if err != nil {
 			return err

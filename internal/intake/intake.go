@@ -3,7 +3,6 @@
 package intake
 
 import (
-	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -136,6 +135,3 @@ func Recognise(h *importer.Head, formats []importer.Importer) importer.Importer 
 	}
 	return nil
 }
-
-// ErrNothing says that there is no file at all to import.
-var ErrNothing = errors.New("no file was found")

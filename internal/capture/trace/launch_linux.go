@@ -19,9 +19,10 @@ import (
 // launch is a command that is being started: its process is the shim until
 // exec succeeds.
 type launch struct {
-	cmd *exec.Cmd
-	c   channel
-	col *collector
+	cmd     *exec.Cmd
+	c       channel
+	col     *collector
+	signals *relay
 }
 
 // self is the program's own binary. The link works also when the file was
@@ -169,10 +170,13 @@ func runFollowed(ctx context.Context, name string, w way, c Command, sink func(E
 	if !m.Probe && name != (outer{}).Name() {
 		announce(c.ID)
 	}
+	signals := catch()
+	defer signals.stop()
 	l, err := startShim(c, col)
 	if err != nil {
 		return out, err
 	}
+	l.signals = signals
 	ended, err := w.follow(ctx, l, m)
 	defer w.finish()
 	if err == nil {
@@ -199,14 +203,13 @@ func (l *launch) begin(probe bool) error {
 	if probe {
 		return l.c.send(message{Do: "exit"})
 	}
+	l.signals.passTo(l.cmd.Process)
 	return l.exec()
 }
 
 // wait waits for the command.
 func (l *launch) wait() *os.ProcessState {
 	defer l.c.close()
-	stop := relay(l.cmd.Process)
-	defer stop()
 	err := l.cmd.Wait()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

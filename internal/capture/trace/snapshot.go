@@ -37,16 +37,17 @@ func (s *snapshot) Run(ctx context.Context, c Command, sink func(Event)) (out Ou
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Stdin, c.Stdout, c.Stderr
 	announce(c.ID)
 	began := time.Now()
+	signals := catch()
+	defer signals.stop()
 	if err := cmd.Start(); err != nil {
 		return out, err
 	}
+	signals.passTo(cmd.Process)
 	go r.col.run()
 	pid := cmd.Process.Pid
 	r.push(Event{Kind: Fork, Pid: pid, At: began})
 	r.push(Event{Kind: Exec, Pid: pid, At: began, Path: cmd.Path, Argv: c.Argv})
-	stop := relay(cmd.Process)
 	werr := cmd.Wait()
-	stop()
 	out.State = cmd.ProcessState
 	var exit *exec.ExitError
 	if werr != nil && !errors.As(werr, &exit) {
