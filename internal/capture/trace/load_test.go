@@ -99,7 +99,7 @@ for pid in pids:
 
 func TestMake(t *testing.T) {
 	if _, err := exec.LookPath("make"); err != nil {
-		t.Skip("make is missing")
+		missing(t, "make; sudo apt-get install make")
 	}
 	each(t, following, func(t *testing.T, name string) {
 		dir := real(t, t.TempDir())

@@ -40,11 +40,7 @@ func backend(t testing.TB, name string) trace.Backend {
 	t.Helper()
 	b, tried := trace.Select(context.Background(), name)
 	if b == nil {
-		msg := fmt.Sprintf("%s does not work here: %v", name, tried[0].Err)
-		if os.Getenv("STEMMA_TEST_REQUIRE") == "all" {
-			t.Fatal(msg)
-		}
-		t.Skip(msg)
+		missing(t, fmt.Sprintf("%s, which does not work here: %v", name, tried[0].Err))
 	}
 	return b
 }
@@ -167,4 +163,14 @@ func real(t testing.TB, dir string) string {
 		t.Fatal(err)
 	}
 	return d
+}
+
+// missing skips a test for what this machine has not; where everything is
+// required, it fails.
+func missing(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("STEMMA_TEST_REQUIRE") == "all" {
+		t.Fatal("missing: " + what)
+	}
+	t.Skip("missing: " + what)
 }

@@ -31,10 +31,7 @@ func python(t testing.TB) string {
 	}
 	out, err := exec.Command("python3", "-c", "import sys; print(sys.executable)").Output()
 	if err != nil {
-		if os.Getenv("STEMMA_TEST_REQUIRE") == "all" {
-			t.Fatal("python3 is missing")
-		}
-		t.Skip("python3 is missing: sudo apt-get install python3")
+		missing(t, "python3; sudo apt-get install python3")
 	}
 	return strings.TrimSpace(string(out))
 }
