@@ -65,16 +65,18 @@ func TestScripts(t *testing.T) {
 			return false, errors.New("unknown condition " + cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":   exits,
-			"fields":  fields,
-			"corrupt": corrupt,
-			"train":   train,
-			"runid":   runID,
-			"append":  appendLine,
-			"hold":    hold,
-			"release": release,
-			"killrun": killRun,
-			"waitfor": waitFor,
+			"accounted": accounted,
+			"outcomes":  outcomes,
+			"exits":     exits,
+			"fields":    fields,
+			"corrupt":   corrupt,
+			"train":     train,
+			"runid":     runID,
+			"append":    appendLine,
+			"hold":      hold,
+			"release":   release,
+			"killrun":   killRun,
+			"waitfor":   waitFor,
 		},
 	})
 }
