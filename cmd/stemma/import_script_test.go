@@ -94,5 +94,29 @@ func outcome(f fileJSON) string {
 	for _, c := range f.Signatures {
 		s, why = s+" "+c.Result, why+" "+c.First
 	}
+	if why == "" {
+		return s
+	}
 	return s + ":" + why
+}
+
+// absent DIR TEXT wants no file below DIR to hold the text.
+func absent(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: absent DIR TEXT")
+	}
+	files := 0
+	ts.Check(filepath.WalkDir(ts.MkAbs(args[0]), func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		files++
+		if strings.Contains(ts.ReadFile(p), args[1]) {
+			ts.Fatalf("%s holds %s", p, args[1])
+		}
+		return nil
+	}))
+	if files == 0 {
+		ts.Fatalf("there is no file below %s", args[0])
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/url"
 	"os"
 	"os/signal"
@@ -53,6 +54,7 @@ func exitCode(err error) int {
 	var use usageError
 	var payload *statement.PayloadError
 	var request *url.Error
+	var network *net.OpError
 	var child childExit
 	switch {
 	case errors.As(err, &child):
@@ -72,7 +74,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, query.ErrNotFound), errors.Is(err, evlog.ErrNotFound), errors.Is(err, evlog.ErrNotALog), errors.Is(err, keys.ErrNotFound), errors.Is(err, os.ErrNotExist):
 		return exitNotFound
-	case errors.As(err, &request) && request.Op != "parse":
+	case errors.As(err, &network), errors.As(err, &request) && request.Op != "parse":
 		return exitUnreachable
 	case errors.Is(err, evlog.ErrReadOnly), errors.Is(err, os.ErrPermission):
 		return exitNotPermitted

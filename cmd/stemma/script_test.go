@@ -65,6 +65,7 @@ func TestScripts(t *testing.T) {
 			return false, errors.New("unknown condition " + cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"absent":    absent,
 			"accounted": accounted,
 			"outcomes":  outcomes,
 			"exits":     exits,
