@@ -23,7 +23,7 @@ var (
 // not matter to which repository it is: the forms https, ssh, git, git+https
 // (SPDX, pip), user@host:path (scp) and the pages of forges, with or without
 // ".git", give one name, without a user, a password and the port that goes
-// without saying. The host is in lower case, the path as it is written.
+// without saying. The host is in lower case, the path as it is written. The name of a name is itself.
 //
 // Of "…@revision" (SLSA, SPDX) and of a page of a commit the revision is
 // given too. Known says that the address is known to be that of a repository;
@@ -62,8 +62,8 @@ func Repository(address string, known bool) (name, revision string, ok bool) {
 		return "", "", false
 	}
 	host := strings.ToLower(u.Hostname())
-	path := strings.Trim(u.Path, "/")
-	if i := strings.LastIndexByte(path, '@'); i > 0 && !strings.Contains(path[i:], "/-/") {
+	path := strings.Trim(u.EscapedPath(), "/")
+	if i := strings.IndexByte(path, '@'); i > 0 && !strings.Contains(path[i:], "/-/") {
 		path, revision = strings.TrimRight(path[:i], "/"), path[i+1:]
 	}
 	parts := strings.Split(path, "/")
@@ -76,7 +76,9 @@ func Repository(address string, known bool) (name, revision string, ok bool) {
 	if strings.HasSuffix(parts[last], ".git") || Forge(host) && len(parts) == 2 || slices.Contains(parts, "_git") {
 		git = true
 	}
-	parts[last] = strings.TrimSuffix(parts[last], ".git")
+	for strings.HasSuffix(parts[last], ".git") {
+		parts[last] = strings.TrimSuffix(parts[last], ".git")
+	}
 	if !git || host == "" || slices.Contains(parts, "") {
 		return "", "", false
 	}

@@ -75,6 +75,9 @@ func FuzzRepository(f *testing.F) {
 		if err != nil {
 			t.Skip() // what the address held of odd signs is in the name as well
 		}
+		if again, _, ok := Repository(name, true); !ok || again != name {
+			t.Errorf("Repository(%q) gives %q, and of that %q", s, name, again)
+		}
 		if u.User != nil || u.Scheme != "https" || strings.HasSuffix(name, "/") {
 			t.Errorf("Repository(%q) gives %q", s, name)
 		}

@@ -64,6 +64,7 @@ func formatNames(all []importer.Importer) []string {
 // about says in a line what each format is.
 var about = map[string]string{
 	"cyclonedx":      "CycloneDX 1.2 to 1.7, JSON and XML: components, models, data, formulation, declarations",
+	"dvc":            "DVC: dvc.lock, *.dvc files, dvc.yaml",
 	"git":            "Git commits and tags: a repository, git cat-file --batch, git log --format=raw",
 	"github-oidc":    "Claims of GitHub's workflow tokens",
 	"mlflow":         "MLflow: exports, file stores (mlruns), SQLite databases, REST responses, a server",
@@ -72,6 +73,8 @@ var about = map[string]string{
 	"prov-json":      "W3C PROV-JSON",
 	"spdx":           "SPDX 2.2 to 3.0, JSON and tag-value, the AI profile too",
 	"vex":            "OpenVEX and CSAF",
+	"weights":        "Headers of model files: safetensors, GGUF; pickled files are never opened",
+	"huggingface":    "Hugging Face: model and dataset cards, config.json, adapters, answers of the hub",
 	"intoto":         "in-toto Statements, SLSA provenance, DSSE envelopes, Sigstore bundles, witness, Chainloop",
 	"model-signing":  "OpenSSF model signatures (model.sig)",
 	"trust-material": "Roots, keys and certificates: nothing is recorded of them; --trust uses them",

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/url"
 	"os"
 	"os/signal"
 	"strings"
@@ -32,6 +34,7 @@ const (
 	exitUsage        = 2
 	exitNotFound     = 3
 	exitNotPermitted = 4
+	exitUnreachable  = 5
 	exitDenied       = 10
 	exitUndecided    = 11
 	exitVerify       = 12
@@ -51,6 +54,8 @@ func exitCode(err error) int {
 	var ambiguous *query.AmbiguousError
 	var use usageError
 	var payload *statement.PayloadError
+	var request *url.Error
+	var network *net.OpError
 	var child childExit
 	var bad *gate.PolicyError
 	switch {
@@ -71,6 +76,8 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, query.ErrNotFound), errors.Is(err, evlog.ErrNotFound), errors.Is(err, evlog.ErrNotALog), errors.Is(err, keys.ErrNotFound), errors.Is(err, os.ErrNotExist):
 		return exitNotFound
+	case errors.As(err, &network), errors.As(err, &request) && request.Op != "parse":
+		return exitUnreachable
 	case errors.Is(err, evlog.ErrReadOnly), errors.Is(err, os.ErrPermission):
 		return exitNotPermitted
 	}

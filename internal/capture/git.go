@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
@@ -133,17 +132,16 @@ func (r *Revision) mark(ctx context.Context, files []*File) (uncommitted []*File
 	return uncommitted
 }
 
-var scpURL = regexp.MustCompile(`^(?:[^@/]+@)?([^:/]+):([^/].*)$`)
-
-// bareURL gives a remote's address without user, password and query: they are
-// no part of its name, and may be secret.
+// bareURL gives a remote's name: that which importers give the repository too,
+// else its address without user, password and query, which are no part of its
+// name and may be secret.
 func bareURL(s string) string {
+	if name, _, ok := prov.Repository(s, true); ok {
+		return name
+	}
 	if u, err := url.Parse(s); err == nil && u.Host != "" {
 		u.User, u.RawQuery, u.Fragment = nil, "", ""
 		return u.String()
-	}
-	if m := scpURL.FindStringSubmatch(s); m != nil {
-		return "ssh://" + m[1] + "/" + m[2]
 	}
 	return s
 }

@@ -176,9 +176,10 @@ func TestRedact(t *testing.T) {
 
 func TestBareURL(t *testing.T) {
 	for in, want := range map[string]string{
-		"https://ann:pw@github.com/o/r.git?x=1": "https://github.com/o/r.git",
-		"git@github.com:o/r.git":                "ssh://github.com/o/r.git",
-		"ssh://git@host:22/o/r":                 "ssh://host:22/o/r",
+		"https://ann:pw@github.com/o/r.git?x=1": "https://github.com/o/r",
+		"git@github.com:o/r.git":                "https://github.com/o/r",
+		"ssh://git@host:22/o/r":                 "https://host/o/r",
+		"ftp://ann:pw@host/o/r?x=1":             "ftp://host/o/r",
 		"/srv/git/r":                            "/srv/git/r",
 		"../r":                                  "../r",
 	} {

@@ -25,20 +25,34 @@ import (
 
 // DefaultMaxDocument is the largest document that is read unless told
 // otherwise, in bytes.
-const DefaultMaxDocument = 256 << 20
+const DefaultMaxDocument = 128 << 20
+
+// maxChunk is the most that is read at once, in bytes.
+const maxChunk = 16 << 20
 
 // ReadAll reads a whole input of at most max bytes. Of a larger one it gives
-// the size and no bytes.
+// the size and no bytes. It reads in parts and joins them once, because a
+// buffer that grows holds three times what it has read.
 func ReadAll(r io.Reader, max int64) (data []byte, size int64, err error) {
-	var b bytes.Buffer
-	if _, err := b.ReadFrom(io.LimitReader(r, max+1)); err != nil {
-		return nil, 0, err
+	var parts [][]byte
+	for n := int64(64 << 10); ; n = min(2*n, maxChunk) {
+		part := make([]byte, min(n, max+1-size))
+		k, err := io.ReadFull(r, part)
+		parts, size = append(parts, part[:k]), size+int64(k)
+		switch {
+		case err == io.EOF || err == io.ErrUnexpectedEOF:
+			data = make([]byte, 0, size)
+			for i, p := range parts {
+				data, parts[i] = append(data, p...), nil
+			}
+			return data, size, nil
+		case err != nil:
+			return nil, 0, err
+		case size > max:
+			rest, err := io.Copy(io.Discard, r)
+			return nil, size + rest, err
+		}
 	}
-	if int64(b.Len()) <= max {
-		return b.Bytes(), int64(b.Len()), nil
-	}
-	rest, err := io.Copy(io.Discard, r)
-	return nil, int64(b.Len()) + rest, err
 }
 
 // Document is one JSON object with the places of its members.

@@ -25,6 +25,14 @@ const (
 	maxAttrs     = 200  // attributes of a thing
 )
 
+// MaxThings is how many things a document may speak of, and MaxTies how many
+// ties between them it may state: each takes some hundred bytes until the
+// document has been read to its end.
+const (
+	MaxThings = 500_000
+	MaxTies   = 2_000_000
+)
+
 // Statements collects what a document says, and makes statements of it that
 // are each small.
 type Statements struct {
@@ -65,6 +73,10 @@ func (s *Statements) place(t Thing) int32 {
 	k := t.Key()
 	i, ok := s.index[k]
 	if !ok {
+		if len(s.things) >= MaxThings {
+			s.Refuse(rawjson.TooLarge, "document", "speaks of more than %d things; split it", MaxThings)
+			return 0
+		}
 		i = int32(len(s.things))
 		s.index[k] = i
 		s.things = append(s.things, t)
@@ -192,6 +204,10 @@ func (s *Statements) Derive(to, from Thing, how string) {
 	}
 	d := derivation{s.place(to), s.place(from), how}
 	if d.to == d.from || s.stated[d] {
+		return
+	}
+	if len(s.derived) >= MaxTies {
+		s.Refuse(rawjson.TooLarge, "document", "states more than %d ties between things; split it", MaxTies)
 		return
 	}
 	s.stated[d] = true

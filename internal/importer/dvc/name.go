@@ -84,6 +84,9 @@ func (u *unit) resource(n rawjson.Node, wdir string) (statement.Resource, bool) 
 	}
 	r := prov.Ref{Kind: kindOf(p, strings.HasSuffix(version, ".dir") || n.Get("files").Given()), Name: clean(wdir, p), Version: version}
 	if base := repo.Get("url").Text(); base != "" {
+		if name, _, ok := prov.Repository(base, true); ok {
+			base = name
+		}
 		r.Name = clean("", base) + "/" + strings.TrimPrefix(r.Name, "/")
 		if version == "" {
 			r.Version = firstOf(repo.Get("rev_lock").Text(), repo.Get("rev").Text())

@@ -77,8 +77,11 @@ func (u *unit) note(format string, args ...any) {
 // keptOnly notes the members of n that nothing was made of.
 func (u *unit) keptOnly(place string, n rawjson.Node, understood ...string) {
 	var names []string
-	for _, m := range members(n) {
-		if !slices.Contains(understood, m) && n.Get(m).Given() {
+	if n.Kind() != '{' {
+		return
+	}
+	for x := range n.All() {
+		if m := x.Key(); x.Given() && !slices.Contains(understood, m) {
 			names = append(names, place+m)
 		}
 	}

@@ -56,9 +56,12 @@ func items(v rawjson.Value, o Options) []importer.Item {
 // split gives the statements of a list, each with where it stands, and a note
 // on what stands around them. It gives nil for what is no list.
 func split(root rawjson.Node) (parts []part, around string) {
+	if root.Kind() != '{' {
+		return nil, ""
+	}
 	var names []string
-	for _, m := range members(root) {
-		switch list := root.Get(m); {
+	for list := range root.All() { // not Get: there may be very many
+		switch m := list.Key(); {
 		case m == "attestations" && list.Kind() == '[':
 			parts = []part{}
 			for i, x := range elements(list) {
@@ -75,23 +78,15 @@ func split(root rawjson.Node) (parts []part, around string) {
 				}
 			}
 		default:
-			names = append(names, m)
+			if len(names) < maxNotes {
+				names = append(names, m)
+			}
 		}
 	}
 	if parts != nil && len(names) > 0 {
 		around = rawjson.Clip("not kept, because it belongs to the list around the statement: "+strings.Join(names, ", "), 500)
 	}
 	return parts, around
-}
-
-func members(n rawjson.Node) []string {
-	var out []string
-	if n.Kind() == '{' {
-		for m := range n.All() {
-			out = append(out, m.Key())
-		}
-	}
-	return out
 }
 
 func elements(n rawjson.Node) []rawjson.Node {

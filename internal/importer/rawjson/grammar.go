@@ -49,12 +49,12 @@ func (s *splitter) begins() (again bool, f *Fault) {
 		return false, f
 	}
 	if s.count++; s.count > MaxValues {
-		return false, &Fault{TooLarge, fmt.Sprintf("%s: more than %d values in one; have the producer send several events", s.where(), MaxValues)}
+		return false, &Fault{TooLarge, fmt.Sprintf("%s: more than %d values in one; have the producer write several", s.where(), MaxValues)}
 	}
 	switch {
 	case c == '{' || c == '[':
 		if len(s.stack) >= MaxDepth {
-			return false, &Fault{TooDeep, fmt.Sprintf("%s: nested more than %d deep; have the producer leave that facet out", s.where(), MaxDepth)}
+			return false, &Fault{TooDeep, fmt.Sprintf("%s: nested more than %d deep; have the producer leave that part out", s.where(), MaxDepth)}
 		}
 		s.pos++
 		s.stack = append(s.stack, byte(c))

@@ -229,7 +229,7 @@ func (s *splitter) finish(place string, f *Fault) Value {
 	switch {
 	case f != nil:
 	case over:
-		v.Fault = &Fault{TooLarge, fmt.Sprintf("%d bytes; the limit is %d. Raise the limit, or have the producer leave large facets out", v.Size, s.max)}
+		v.Fault = &Fault{TooLarge, fmt.Sprintf("%d bytes; the limit is %d. Raise the limit, or have the producer leave large parts out", v.Size, s.max)}
 	case !utf8.Valid(v.Bytes):
 		v.Fault = &Fault{Malformed, fmt.Sprintf("byte %d is not UTF-8; convert the input to UTF-8", s.start+int64(invalidAt(v.Bytes)))}
 	}

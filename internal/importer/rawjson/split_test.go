@@ -84,8 +84,8 @@ func TestSplit(t *testing.T) {
 		{"gzip", "\x1f\x8b\x08\x00", []string{"line 1 @0+4 not-json: the input is compressed or not UTF-8 text; unpack or convert it first; bytes 0 to 4, the end of the input, were not read"}},
 		{"UTF-16", "\xff\xfe{\x00", []string{"line 1 @0+4 not-json: the input is compressed or not UTF-8 text; unpack or convert it first; bytes 0 to 4, the end of the input, were not read"}},
 		{"too large", `{"a":"` + long + `"}` + "\n{\"b\":2}\n[\"" + long + `",3]`, []string{
-			"line 1 @0+48 too-large: 48 bytes; the limit is 30. Raise the limit, or have the producer leave large facets out", `line 2 @49 {"b":2}`,
-			"line 3 [0] @58+42 too-large: 42 bytes; the limit is 30. Raise the limit, or have the producer leave large facets out", `line 3 [1] @101 3`}},
+			"line 1 @0+48 too-large: 48 bytes; the limit is 30. Raise the limit, or have the producer leave large parts out", `line 2 @49 {"b":2}`,
+			"line 3 [0] @58+42 too-large: 42 bytes; the limit is 30. Raise the limit, or have the producer leave large parts out", `line 3 [1] @101 3`}},
 		{"leading zero", `{"a":01}`, []string{"line 1 @0+8 malformed-json: line 1, column 7 (byte 6): found '1' where ',' or '}' must stand; bytes 0 to 8, the end of the input, were not read"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
