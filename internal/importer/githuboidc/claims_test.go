@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -19,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/internal/importer/importertest"
 	"github.com/stemma-lineage/stemma/statement"
 )
 
@@ -29,37 +29,10 @@ func readItems(t testing.TB, data []byte, o Options) []importer.Item {
 		if err != nil {
 			t.Fatal(err)
 		}
-		checkItem(t, it)
+		importertest.Check(t, it)
 		out = append(out, it)
 	}
 	return out
-}
-
-// checkItem holds an Item to the contract of package importer.
-func checkItem(t testing.TB, it importer.Item) {
-	t.Helper()
-	if it.Refusal != nil {
-		if it.Evidence != nil || it.Statements != nil || it.Refusal.Reason == "" || it.Refusal.Detail == "" {
-			t.Fatalf("%s: refused, but evidence %d bytes, %d statements, %q", it.Place, len(it.Evidence), len(it.Statements), it.Refusal.Error())
-		}
-		return
-	}
-	if len(it.Statements) == 0 || len(it.Evidence) == 0 {
-		t.Fatalf("%s: accepted without statements or evidence", it.Place)
-	}
-	for _, d := range it.Statements {
-		payload, err := statement.Format(d.Subjects, d.Predicate)
-		if err != nil {
-			t.Fatalf("%s: %v", it.Place, err)
-		}
-		if _, err := statement.Parse(payload); err != nil {
-			t.Fatalf("%s: %v\n%.2000s", it.Place, err, payload)
-		}
-		ev := statement.EvidenceOf(d.Predicate)
-		if len(ev) != 1 || ev[0].Digest["sha256"] != fmt.Sprintf("%x", sha256.Sum256(it.Evidence)) || ev[0].Size != int64(len(it.Evidence)) {
-			t.Fatalf("%s: the evidence is not that of the Item", it.Place)
-		}
-	}
 }
 
 // said gives the statements of an Item without their evidence.

@@ -5,12 +5,15 @@ package importertest
 import (
 	"bytes"
 	"crypto/sha256"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"sort"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/stemma-lineage/stemma/internal/importer"
 	"github.com/stemma-lineage/stemma/statement"
@@ -140,46 +143,74 @@ func texts(b *strings.Builder, name string, m map[string]string) {
 	}
 }
 
-// Claimed lists the files of the fixtures that the importer recognises, as
-// slash paths. Without fixtures the test is skipped.
-func Claimed(t testing.TB, im importer.Importer) []string {
+// Fixtures gives the folder of real inputs, or one below it, or skips the test;
+// where everything is required the test fails.
+func Fixtures(t testing.TB, below ...string) string {
 	t.Helper()
 	dir := os.Getenv("STEMMA_FIXTURES")
 	if dir == "" {
 		dir = filepath.Join("..", "..", "..", "..", "shared", "fixtures")
 	}
+	dir = filepath.Join(append([]string{dir}, below...)...)
 	if _, err := os.Stat(dir); err != nil {
 		if os.Getenv("STEMMA_TEST_REQUIRE") == "all" {
 			t.Fatalf("the fixtures are missing: %v; set STEMMA_FIXTURES", err)
 		}
 		t.Skipf("the fixtures are missing: %v; set STEMMA_FIXTURES", err)
 	}
+	return dir
+}
+
+// Golden compares text with the file of that name in testdata; the flag
+// -rewrite, which package datadriven defines, writes the file anew.
+func Golden(t testing.TB, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if f := flag.Lookup("rewrite"); f != nil && f.Value.String() == "true" {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got; -rewrite writes it anew):\n%s", name, diff)
+	}
+}
+
+// Claimed lists the files of the fixtures that the importer recognises, as
+// sorted slash paths. Without fixtures the test is skipped.
+func Claimed(t testing.TB, im importer.Importer) []string {
+	t.Helper()
+	dir := Fixtures(t)
 	var out []string
 	err := filepath.WalkDir(dir, func(p string, d os.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
-		f, err := os.Open(p)
+		data, err := os.ReadFile(p)
 		if err != nil {
 			return err
 		}
-		defer f.Close()
-		st, err := f.Stat()
+		rel, err := filepath.Rel(dir, p)
 		if err != nil {
 			return err
 		}
-		head := make([]byte, min(st.Size(), importer.HeadSize))
-		if _, err := f.Read(head); err != nil && st.Size() > 0 {
-			return err
-		}
-		if im.Recognise(importer.NewHead(filepath.ToSlash(p), st.Size(), head)) {
-			rel, _ := filepath.Rel(dir, p)
-			out = append(out, filepath.ToSlash(rel))
+		rel = filepath.ToSlash(rel)
+		if im.Recognise(importer.NewHead(rel, int64(len(data)), data[:min(len(data), importer.HeadSize)])) {
+			out = append(out, rel)
 		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	sort.Strings(out)
 	return out
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/internal/importer/importertest"
 	"github.com/stemma-lineage/stemma/internal/importer/rawjson"
 	"github.com/stemma-lineage/stemma/prov"
 	"github.com/stemma-lineage/stemma/statement"
@@ -18,7 +19,7 @@ import (
 // TestNoSecretIsKept looks for the secrets that real fixtures hold, in the
 // evidence, in the payload within it, and in the statements.
 func TestNoSecretIsKept(t *testing.T) {
-	root := fixtures(t)
+	root := importertest.Fixtures(t)
 	secrets := [][]byte{[]byte("glcbt-65"), []byte("sk-conformance000")}
 	found := 0
 	err := filepath.WalkDir(filepath.Join(root, "supplychain"), func(path string, d fs.DirEntry, err error) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/internal/importer/importertest"
 )
 
 // The same run, model, version and logged model in each form.
@@ -160,7 +161,7 @@ func TestFormsAgree(t *testing.T) {
 			t.Errorf("%s (-database +file store):\n%s", c.name, diff)
 		}
 	}
-	golden(t, "database.txt", show(t, db))
+	importertest.Golden(t, "database.txt", show(t, db))
 }
 
 // TestFolder reads every file of a file store: all are taken, or told why not.
@@ -179,7 +180,7 @@ func TestFolder(t *testing.T) {
 			b.WriteString(show(t, []importer.Item{it}))
 		}
 	}
-	golden(t, "filestore.txt", b.String())
+	importertest.Golden(t, "filestore.txt", b.String())
 }
 
 func TestDatabaseIsOnlyRead(t *testing.T) {
@@ -245,5 +246,5 @@ INSERT INTO metrics VALUES ('m', 1, 1, '0123456789abcdef0123456789abcdef'), ('m'
 		t.Fatal(err)
 	}
 	db.Close()
-	golden(t, "old-database.txt", show(t, readFile(t, Importer{}, path)))
+	importertest.Golden(t, "old-database.txt", show(t, readFile(t, Importer{}, path)))
 }

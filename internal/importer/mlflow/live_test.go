@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/internal/importer/importertest"
 )
 
 // server answers as a tracking server does, in pages of one element.
@@ -72,10 +73,10 @@ func TestLive(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		checkItem(t, it)
+		importertest.Check(t, it)
 		items = append(items, it)
 	}
-	golden(t, "live.txt", show(t, items))
+	importertest.Golden(t, "live.txt", show(t, items))
 	saved := readText(t, "runs.json", servedRun)
 	if string(saved[0].Evidence) != string(items[2].Evidence) {
 		t.Errorf("a run that is read live and one that was saved give different evidence:\n%s\n%s", items[2].Evidence, saved[0].Evidence)

@@ -9,29 +9,15 @@ import (
 	"testing"
 
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/internal/importer/importertest"
 	"github.com/stemma-lineage/stemma/internal/importer/sigstore"
 )
-
-func fixtures(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("STEMMA_FIXTURES")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "..", "shared", "fixtures")
-	}
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("STEMMA_TEST_REQUIRE") == "all" {
-			t.Fatalf("the fixtures are missing: %v; set STEMMA_FIXTURES", err)
-		}
-		t.Skipf("the fixtures are missing: %v; set STEMMA_FIXTURES", err)
-	}
-	return dir
-}
 
 // TestFixtures shows what each model signature among the fixtures gives, with
 // the root, key and authority of their sources, and that no other file is
 // claimed.
 func TestFixtures(t *testing.T) {
-	root := fixtures(t)
+	root := importertest.Fixtures(t)
 	var files []sigstore.File
 	for _, f := range []string{"sigstore_sigstore-go/trusted-root-public-good.json", "sigstore_model-transparency/ca-cert.pem", "sigstore_model-transparency/signing-key-pub.pem"} {
 		data, err := os.ReadFile(filepath.Join(root, "supplychain", f))
@@ -64,5 +50,5 @@ func TestFixtures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "fixtures.txt", out.String())
+	importertest.Golden(t, "fixtures.txt", out.String())
 }

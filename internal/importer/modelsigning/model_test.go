@@ -14,7 +14,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
-	"flag"
 	"fmt"
 	"math/big"
 	"os"
@@ -29,6 +28,7 @@ import (
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/internal/importer/importertest"
 	"github.com/stemma-lineage/stemma/internal/importer/sigstore"
 	"github.com/stemma-lineage/stemma/statement"
 )
@@ -90,35 +90,6 @@ func (s *signer) sign(t testing.TB, payload []byte, certificate bool) []byte {
 		t.Fatal(err)
 	}
 	return out
-}
-
-func checkItem(t testing.TB, it importer.Item) {
-	t.Helper()
-	if it.Refusal != nil {
-		if it.Evidence != nil || it.Statements != nil || it.Refusal.Reason == "" || it.Refusal.Detail == "" {
-			t.Fatalf("%s: refused, but evidence %d bytes, %d statements, %q", it.Place, len(it.Evidence), len(it.Statements), it.Refusal.Error())
-		}
-		return
-	}
-	if len(it.Statements) == 0 || len(it.Evidence) == 0 {
-		t.Fatalf("%s: accepted without statements or evidence", it.Place)
-	}
-	for _, d := range it.Statements {
-		payload, err := statement.Format(d.Subjects, d.Predicate)
-		if err != nil {
-			t.Fatalf("%s: %v", it.Place, err)
-		}
-		if _, err := statement.Parse(payload); err != nil {
-			t.Fatalf("%s: %v\n%.2000s", it.Place, err, payload)
-		}
-		ev := statement.EvidenceOf(d.Predicate)
-		if len(ev) != 1 || ev[0].Digest["sha256"] != fmt.Sprintf("%x", sha256.Sum256(it.Evidence)) || ev[0].Size != int64(len(it.Evidence)) {
-			t.Fatalf("%s: the evidence is not that of the Item", it.Place)
-		}
-		if ev[0].Verified == nil {
-			t.Fatalf("%s: the evidence does not say what its signature is worth", it.Place)
-		}
-	}
 }
 
 func read(t testing.TB, im Importer, data []byte, path string) []importer.Item {
@@ -193,24 +164,6 @@ func describeDraft(b *strings.Builder, d importer.Draft) {
 		if !p.EndedAt.IsZero() {
 			fmt.Fprintf(b, "  at %s\n", p.EndedAt)
 		}
-	}
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if flag.Lookup("rewrite").Value.String() == "true" { // the flag of datadriven
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got; -rewrite writes it anew):\n%s", name, diff)
 	}
 }
 
@@ -380,4 +333,16 @@ func FuzzRead(f *testing.F) {
 		}
 		(Importer{}).Recognise(importer.NewHead("x", int64(len(data)), data))
 	})
+}
+
+// checkItem holds an Item to the contract of package importer; its evidence
+// says what its signatures are worth.
+func checkItem(t testing.TB, it importer.Item) {
+	t.Helper()
+	importertest.Check(t, it)
+	for _, d := range it.Statements {
+		if v := statement.EvidenceOf(d.Predicate)[0].Verified; v == nil || v.Result == "" {
+			t.Fatalf("%s: the evidence does not say what its signatures are worth", it.Place)
+		}
+	}
 }

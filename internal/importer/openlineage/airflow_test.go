@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/stemma-lineage/stemma/internal/importer/importertest"
 	"github.com/stemma-lineage/stemma/prov"
 	"github.com/stemma-lineage/stemma/statement"
 )
@@ -141,7 +142,7 @@ func decode[T any](t *testing.T, root, name string) []T {
 // TestAirflowLinks: the dataset links of the airflow scenario, with their
 // times, are those that the other consumer derived. There is no difference.
 func TestAirflowLinks(t *testing.T) {
-	root := fixtures(t)
+	root := importertest.Fixtures(t, "openlineage")
 	s := readScenario(t, root)
 	type name struct {
 		FQN string `json:"fully_qualified_name"`
@@ -179,7 +180,7 @@ func at(t *testing.T, s string) string {
 //   - it shows the processing engine for two of the three runs and none for
 //     that of BQ, though the START of each names it; here all three have it.
 func TestAirflowRuns(t *testing.T) {
-	root := fixtures(t)
+	root := importertest.Fixtures(t, "openlineage")
 	s := readScenario(t, root)
 	type theirs struct {
 		Name      string
@@ -235,7 +236,7 @@ func TestAirflowRuns(t *testing.T) {
 // TestAirflowBeyondLinks: reads and writes that make no link, which the other
 // consumer therefore does not show, are kept.
 func TestAirflowBeyondLinks(t *testing.T) {
-	s := readScenario(t, fixtures(t))
+	s := readScenario(t, importertest.Fixtures(t, "openlineage"))
 	var got []string
 	for _, r := range s.runs {
 		if (len(r.used) == 0) != (len(r.written) == 0) {

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/internal/importer/importertest"
 	"github.com/stemma-lineage/stemma/statement"
 )
 
@@ -142,7 +143,7 @@ func payloads(t testing.TB, items []importer.Item) []string {
 // TestOrder: the statements of an event depend on its bytes alone. All fixture
 // events give the same statements alone, in lines, in an array, in any order.
 func TestOrder(t *testing.T) {
-	root := fixtures(t)
+	root := importertest.Fixtures(t, "openlineage")
 	var events [][]byte
 	for _, f := range eventFiles(t, root) {
 		data, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(f)))
@@ -174,7 +175,7 @@ func TestOrder(t *testing.T) {
 
 // TestEvidence: without a secret the evidence is the event byte for byte.
 func TestEvidence(t *testing.T) {
-	root := fixtures(t)
+	root := importertest.Fixtures(t, "openlineage")
 	for _, f := range eventFiles(t, root) {
 		data, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(f)))
 		if err != nil {
@@ -201,7 +202,7 @@ func TestEvidence(t *testing.T) {
 // TestDbtTemplates fills the places that the dbt fixtures leave open
 // ("{{ any(result) }}"), as their own tests do, and reads all of them.
 func TestDbtTemplates(t *testing.T) {
-	root := fixtures(t)
+	root := importertest.Fixtures(t, "openlineage")
 	fill := strings.NewReplacer("{{ is_datetime(result) }}", "2026-03-01T12:00:00Z", "{{ any(result) }}", "01936893-9751-7a91-a2a0-a51101a3970c")
 	accepted := 0
 	reasons := map[string]int{}
@@ -221,7 +222,7 @@ func TestDbtTemplates(t *testing.T) {
 			reasons[f+" "+it.Refusal.Error()]++
 		}
 	}
-	golden(t, "dbt-filled.txt", fmt.Sprintf("accepted %d%s\n", accepted, strings.ReplaceAll(counts(reasons), "; ", "\n")))
+	importertest.Golden(t, "dbt-filled.txt", fmt.Sprintf("accepted %d%s\n", accepted, strings.ReplaceAll(counts(reasons), "; ", "\n")))
 }
 
 // TestLargeLine passes an event of 200 MB by and reads the ones around it.
@@ -279,7 +280,7 @@ func TestNoCanaryLeaves(t *testing.T) {
 // TestSpecFacets: each facet sample of the OpenLineage specification is
 // accepted in its place.
 func TestSpecFacets(t *testing.T) {
-	root := fixtures(t)
+	root := importertest.Fixtures(t, "openlineage")
 	files, err := filepath.Glob(filepath.Join(root, "spec", "tests", "*", "*.json"))
 	if err != nil || len(files) < 40 {
 		t.Fatalf("%d files, %v", len(files), err)
@@ -407,7 +408,7 @@ func FuzzRead(f *testing.F) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			checkItem(t, it)
+			importertest.Check(t, it)
 			if it.Refusal != nil {
 				continue
 			}
@@ -438,7 +439,7 @@ func withoutEvidence(t testing.TB, it importer.Item) []string {
 
 // BenchmarkRead measures the reading of real events.
 func BenchmarkRead(b *testing.B) {
-	root := fixtures(b)
+	root := importertest.Fixtures(b, "openlineage")
 	for _, c := range []struct{ name, path string }{
 		{"airflow", "scenarios/airflow/events/line_03.json"}, {"dbt", "dbt/structured_logs/postgres/build_command/results/build_ol_events.json"},
 		{"columns", "scenarios/CLL/events/7.json"}, {"large", "marquez/open_lineage/event_large.json"}} {

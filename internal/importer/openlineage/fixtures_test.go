@@ -2,8 +2,6 @@ package openlineage
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,28 +9,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/internal/importer/importertest"
 	"github.com/stemma-lineage/stemma/statement"
 )
-
-// fixtures gives the directory of OpenLineage fixtures, or skips the test.
-func fixtures(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("STEMMA_FIXTURES")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "..", "shared", "fixtures")
-	}
-	dir = filepath.Join(dir, "openlineage")
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("STEMMA_TEST_REQUIRE") == "all" {
-			t.Fatalf("the fixtures are missing: %v; set STEMMA_FIXTURES", err)
-		}
-		t.Skipf("the fixtures are missing: %v; set STEMMA_FIXTURES", err)
-	}
-	return dir
-}
 
 // eventFiles lists the fixture files that hold events, as slash paths.
 func eventFiles(t testing.TB, root string) []string {
@@ -72,61 +52,16 @@ func readItems(t testing.TB, data []byte) []importer.Item {
 		if err != nil {
 			t.Fatal(err)
 		}
-		checkItem(t, it)
+		importertest.Check(t, it)
 		out = append(out, it)
 	}
 	return out
 }
 
-// checkItem holds an Item to the contract of package importer.
-func checkItem(t testing.TB, it importer.Item) {
-	t.Helper()
-	if it.Refusal != nil {
-		if it.Evidence != nil || it.Statements != nil || it.Refusal.Reason == "" || it.Refusal.Detail == "" {
-			t.Fatalf("%s: refused, but evidence %d bytes, %d statements, %q", it.Place, len(it.Evidence), len(it.Statements), it.Refusal.Error())
-		}
-		return
-	}
-	if len(it.Statements) == 0 || len(it.Evidence) == 0 {
-		t.Fatalf("%s: accepted without statements or evidence", it.Place)
-	}
-	for _, d := range it.Statements {
-		payload, err := statement.Format(d.Subjects, d.Predicate)
-		if err != nil {
-			t.Fatalf("%s: %v", it.Place, err)
-		}
-		if _, err := statement.Parse(payload); err != nil {
-			t.Fatalf("%s: %v\n%.2000s", it.Place, err, payload)
-		}
-		ev := statement.EvidenceOf(d.Predicate)
-		if len(ev) != 1 || ev[0].Digest["sha256"] != fmt.Sprintf("%x", sha256.Sum256(it.Evidence)) || ev[0].Size != int64(len(it.Evidence)) {
-			t.Fatalf("%s: the evidence is not that of the Item", it.Place)
-		}
-	}
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if flag.Lookup("rewrite").Value.String() == "true" { // the flag of datadriven
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got; -rewrite writes it anew):\n%s", name, diff)
-	}
-}
-
 // TestFixtures accounts for every event of every fixture file: accepted or
 // refused with a reason, and how many statements of each type it makes.
 func TestFixtures(t *testing.T) {
-	root := fixtures(t)
+	root := importertest.Fixtures(t, "openlineage")
 	var out strings.Builder
 	accepted, refused := 0, 0
 	for _, f := range eventFiles(t, root) {
@@ -159,7 +94,7 @@ func TestFixtures(t *testing.T) {
 		}
 	}
 	fmt.Fprintf(&out, "total: accepted %d, refused %d\n", accepted, refused)
-	golden(t, "fixtures.txt", out.String())
+	importertest.Golden(t, "fixtures.txt", out.String())
 }
 
 func counts(m map[string]int) string {

@@ -2,7 +2,6 @@ package otel
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -11,50 +10,15 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/internal/importer/importertest"
 	"github.com/stemma-lineage/stemma/statement"
 )
-
-// fixtures gives the directory of all fixtures, or skips the test.
-func fixtures(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("STEMMA_FIXTURES")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "..", "shared", "fixtures")
-	}
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("STEMMA_TEST_REQUIRE") == "all" {
-			t.Fatalf("the fixtures are missing: %v; set STEMMA_FIXTURES", err)
-		}
-		t.Skipf("the fixtures are missing: %v; set STEMMA_FIXTURES", err)
-	}
-	return dir
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if flag.Lookup("rewrite").Value.String() == "true" { // the flag of datadriven
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got; -rewrite writes it anew):\n%s", name, diff)
-	}
-}
 
 // TestFixtures claims the fixtures that are traces, and no other file, and
 // shows what they give.
 func TestFixtures(t *testing.T) {
-	root := fixtures(t)
+	root := importertest.Fixtures(t)
 	var out strings.Builder
 	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		if err != nil || !e.Type().IsRegular() {
@@ -86,7 +50,7 @@ func TestFixtures(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				checkItem(t, it)
+				importertest.Check(t, it)
 			}
 		}
 		return nil
@@ -94,7 +58,7 @@ func TestFixtures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "fixtures.txt", out.String())
+	importertest.Golden(t, "fixtures.txt", out.String())
 }
 
 // counts writes how many statements of each sort Items make, and what is said

@@ -2,7 +2,6 @@ package otel
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"fmt"
 	"sort"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/internal/importer/importertest"
 	"github.com/stemma-lineage/stemma/internal/importer/rawjson"
 	"github.com/stemma-lineage/stemma/statement"
 )
@@ -24,41 +24,10 @@ func readAll(t testing.TB, data []byte, o Options) []importer.Item {
 		if err != nil {
 			t.Fatal(err)
 		}
-		checkItem(t, it)
+		importertest.Check(t, it)
 		out = append(out, it)
 	}
 	return out
-}
-
-// checkItem holds an Item to the contract of package importer.
-func checkItem(t testing.TB, it importer.Item) {
-	t.Helper()
-	if it.Refusal != nil {
-		if it.Evidence != nil || it.Statements != nil || it.Refusal.Reason == "" || it.Refusal.Detail == "" {
-			t.Fatalf("%s: refused, but evidence %d bytes, %d statements, %q", it.Place, len(it.Evidence), len(it.Statements), it.Refusal.Error())
-		}
-		return
-	}
-	if len(it.Statements) == 0 || len(it.Evidence) == 0 {
-		t.Fatalf("%s: accepted without statements or evidence", it.Place)
-	}
-	sum := fmt.Sprintf("%x", sha256.Sum256(it.Evidence))
-	for _, d := range it.Statements {
-		payload, err := statement.Format(d.Subjects, d.Predicate)
-		if err != nil {
-			t.Fatalf("%s: %v", it.Place, err)
-		}
-		if len(payload) > 256<<10 {
-			t.Fatalf("%s: a statement of %d bytes", it.Place, len(payload))
-		}
-		if _, err := statement.Parse(payload); err != nil {
-			t.Fatalf("%s: %v\n%.2000s", it.Place, err, payload)
-		}
-		ev := statement.EvidenceOf(d.Predicate)
-		if len(ev) != 1 || ev[0].Digest["sha256"] != sum || ev[0].Size != int64(len(it.Evidence)) {
-			t.Fatalf("%s: the evidence is not that of the Item", it.Place)
-		}
-	}
 }
 
 // sameAgain reads the evidence of an accepted Item again: it must say the same.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/stemma-lineage/stemma/internal/importer/importertest"
 )
 
 // spansReader writes a document of n spans as it is read.
@@ -49,7 +51,7 @@ func TestParts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			checkItem(t, it)
+			importertest.Check(t, it)
 			if it.Refusal != nil {
 				t.Fatalf("%s: %v", name, it.Refusal)
 			}

@@ -3,7 +3,6 @@ package sigstore
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -12,49 +11,11 @@ import (
 	"testing"
 
 	_ "github.com/cockroachdb/datadriven" // its flag -rewrite
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/internal/importer/importertest"
 	"github.com/stemma-lineage/stemma/statement"
 )
-
-// fixtures gives the directory of supply chain fixtures, or skips the test.
-func fixtures(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("STEMMA_FIXTURES")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "..", "shared", "fixtures")
-	}
-	dir = filepath.Join(dir, "supplychain")
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("STEMMA_TEST_REQUIRE") == "all" {
-			t.Fatalf("the fixtures are missing: %v; set STEMMA_FIXTURES", err)
-		}
-		t.Skipf("the fixtures are missing: %v; set STEMMA_FIXTURES", err)
-	}
-	return dir
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if flag.Lookup("rewrite").Value.String() == "true" {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got; -rewrite writes it anew):\n%s", name, diff)
-	}
-}
 
 // jsonFiles lists the JSON files of the fixtures, as slash paths.
 func jsonFiles(t testing.TB, root string) []string {
@@ -123,7 +84,7 @@ func loadTrust(t testing.TB, root string, names []string) *Trust {
 // of Sigstore's that does not must verify in the first two, and none in the
 // last.
 func TestFixtures(t *testing.T) {
-	root := fixtures(t)
+	root := importertest.Fixtures(t, "supplychain")
 	var material []string
 	for _, pattern := range []string{"*/*trusted*root*.json", "*/*.pub", "*/*pub*.pem", "*/ca-cert.pem"} {
 		m, _ := filepath.Glob(filepath.Join(root, pattern))
@@ -174,7 +135,7 @@ func TestFixtures(t *testing.T) {
 			t.Errorf("%s verifies with nothing trusted", f)
 		}
 	}
-	golden(t, "fixtures.txt", out.String())
+	importertest.Golden(t, "fixtures.txt", out.String())
 }
 
 func describe(o Opened) string {
@@ -194,7 +155,7 @@ func describe(o Opened) string {
 // TestArtifactDigest checks that a message signature gives the digest of what
 // it signs.
 func TestArtifactDigest(t *testing.T) {
-	root := fixtures(t)
+	root := importertest.Fixtures(t, "supplychain")
 	artifact, err := os.ReadFile(filepath.Join(root, "sigstore_sigstore-conformance", "a.txt"))
 	if err != nil {
 		t.Fatal(err)
@@ -217,7 +178,7 @@ func TestArtifactDigest(t *testing.T) {
 // TestRecognise lists the fixture files that are trust material, and holds the
 // importer to claiming no other.
 func TestRecognise(t *testing.T) {
-	root := filepath.Dir(fixtures(t))
+	root := filepath.Dir(importertest.Fixtures(t, "supplychain"))
 	var out strings.Builder
 	err := fs.WalkDir(os.DirFS(root), ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -242,5 +203,5 @@ func TestRecognise(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "recognise.txt", out.String())
+	importertest.Golden(t, "recognise.txt", out.String())
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stemma-lineage/stemma/internal/importer/importertest"
 	"github.com/stemma-lineage/stemma/statement"
 )
 
@@ -69,7 +70,7 @@ func drop(t *testing.T, v any, path ...string) {
 // every change to being failed, with the root that verifies the bundle. What a
 // root does not hold is unverified instead.
 func TestTampered(t *testing.T) {
-	root := fixtures(t)
+	root := importertest.Fixtures(t, "supplychain")
 	vm, entry := "verificationMaterial", []string{"verificationMaterial", "tlogEntries", "0"}
 	in := func(path ...string) []string { return append(append([]string(nil), entry...), path...) }
 	type change struct {
@@ -156,13 +157,13 @@ func TestTampered(t *testing.T) {
 			}
 		}
 	}
-	golden(t, "tampered.txt", out.String())
+	importertest.Golden(t, "tampered.txt", out.String())
 }
 
 // TestMissing takes things out of a trusted root, and holds every bundle that
 // verifies with the whole of it to being unverified, with the reason.
 func TestMissing(t *testing.T) {
-	root := fixtures(t)
+	root := importertest.Fixtures(t, "supplychain")
 	var out strings.Builder
 	for _, f := range []string{"sigstore_sigstore-conformance/intoto-dsse-v3-ok.bundle.json", "sigstore_sigstore-conformance/rekor2-dsse-ok.bundle.json"} {
 		raw, err := os.ReadFile(filepath.Join(root, f))
@@ -208,5 +209,5 @@ func TestMissing(t *testing.T) {
 			}
 		}
 	}
-	golden(t, "missing.txt", out.String())
+	importertest.Golden(t, "missing.txt", out.String())
 }

@@ -4,11 +4,12 @@ import (
 	"testing"
 
 	"github.com/stemma-lineage/stemma/internal/importer/bom/bomtest"
+	"github.com/stemma-lineage/stemma/internal/importer/importertest"
 )
 
 // TestFixtures accounts for every SPDX document among the fixtures.
 func TestFixtures(t *testing.T) {
-	dir := bomtest.Fixtures(t)
-	files := bomtest.Claimed(t, Importer{}, dir)
-	bomtest.Golden(t, "fixtures.txt", bomtest.Account(t, Importer{}, dir, files))
+	dir := importertest.Fixtures(t)
+	files := importertest.Claimed(t, Importer{})
+	importertest.Golden(t, "fixtures.txt", bomtest.Account(t, Importer{}, dir, files))
 }

@@ -4,68 +4,18 @@ package bomtest
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/json"
-	"flag"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sort"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/internal/importer/importertest"
 	"github.com/stemma-lineage/stemma/statement"
 )
-
-// Fixtures gives the directory of fixtures, or skips the test.
-func Fixtures(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("STEMMA_FIXTURES")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "..", "shared", "fixtures")
-	}
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("STEMMA_TEST_REQUIRE") == "all" {
-			t.Fatalf("the fixtures are missing: %v; set STEMMA_FIXTURES", err)
-		}
-		t.Skipf("the fixtures are missing: %v; set STEMMA_FIXTURES", err)
-	}
-	return dir
-}
-
-// Claimed lists the files below dir that the importer says are its own, as
-// slash paths.
-func Claimed(t testing.TB, im importer.Importer, dir string) []string {
-	t.Helper()
-	var out []string
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(dir, path)
-		if err != nil {
-			return err
-		}
-		rel = filepath.ToSlash(rel)
-		if im.Recognise(importer.NewHead(rel, int64(len(data)), data[:min(len(data), importer.HeadSize)])) {
-			out = append(out, rel)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	sort.Strings(out)
-	return out
-}
 
 // Read gives the Items of an input, each held to the contract.
 func Read(t testing.TB, im importer.Importer, data []byte) []importer.Item {
@@ -84,53 +34,18 @@ func Read(t testing.TB, im importer.Importer, data []byte) []importer.Item {
 	return out
 }
 
-// Check holds an Item to the contract of package importer.
+// Check holds an Item to the contract of package importer, and to what holds
+// for documents: statements are small, and say what signatures are worth.
 func Check(t testing.TB, it importer.Item) {
 	t.Helper()
-	if it.Refusal != nil {
-		if it.Evidence != nil || it.Statements != nil || it.Refusal.Reason == "" || it.Refusal.Detail == "" {
-			t.Fatalf("%s: refused, but evidence %d bytes, %d statements, %q", it.Place, len(it.Evidence), len(it.Statements), it.Refusal.Error())
-		}
-		return
-	}
-	if len(it.Statements) == 0 || len(it.Evidence) == 0 {
-		t.Fatalf("%s: accepted without statements or evidence", it.Place)
-	}
-	sum := fmt.Sprintf("%x", sha256.Sum256(it.Evidence))
+	importertest.Check(t, it)
 	for _, d := range it.Statements {
-		payload, err := statement.Format(d.Subjects, d.Predicate)
-		if err != nil {
-			t.Fatalf("%s: %v", it.Place, err)
+		if payload, err := statement.Format(d.Subjects, d.Predicate); err != nil || len(payload) > statement.MaxPayload/2 {
+			t.Fatalf("%s: a statement of %d bytes: %v", it.Place, len(payload), err)
 		}
-		if len(payload) > statement.MaxPayload/2 {
-			t.Fatalf("%s: a statement of %d bytes", it.Place, len(payload))
+		if statement.EvidenceOf(d.Predicate)[0].Verified == nil {
+			t.Fatalf("%s: the evidence does not say what its signatures are worth", it.Place)
 		}
-		if _, err := statement.Parse(payload); err != nil {
-			t.Fatalf("%s: %v\n%.2000s", it.Place, err, payload)
-		}
-		ev := statement.EvidenceOf(d.Predicate)
-		if len(ev) != 1 || ev[0].Digest["sha256"] != sum || ev[0].Size != int64(len(it.Evidence)) || ev[0].Verified == nil {
-			t.Fatalf("%s: the evidence is not that of the Item", it.Place)
-		}
-	}
-}
-
-// Golden compares text with a file in testdata; -rewrite writes it anew.
-func Golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if f := flag.Lookup("rewrite"); f != nil && f.Value.String() == "true" { // the flag of datadriven
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got; -rewrite writes it anew):\n%s", name, diff)
 	}
 }
 
