@@ -23,7 +23,8 @@ var (
 // not matter to which repository it is: the forms https, ssh, git, git+https
 // (SPDX, pip), user@host:path (scp) and the pages of forges, with or without
 // ".git", give one name, without a user, a password and the port that goes
-// without saying. The host is in lower case, the path as it is written. The name of a name is itself.
+// without saying. The host is in lower case, the path as it is
+// written. The name of a name is itself.
 //
 // Of "…@revision" (SLSA, SPDX) and of a page of a commit the revision is
 // given too. Known says that the address is known to be that of a repository;
