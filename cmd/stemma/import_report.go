@@ -3,7 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"sort"
+	"maps"
+	"slices"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
@@ -70,11 +71,11 @@ func (i *importing) reportFormats() {
 		}
 	}
 	t := newTable("format", "files", "accepted", "new statements", "already there", "refused")
-	for _, name := range sorted(lines) {
+	for _, name := range slices.Sorted(maps.Keys(lines)) {
 		l := lines[name]
 		t.AppendRow(table.Row{name, l.files, l.accepted, l.recorded, l.duplicate, l.refused})
 	}
-	for _, why := range sorted(rest) {
+	for _, why := range slices.Sorted(maps.Keys(rest)) {
 		t.AppendRow(table.Row{"(" + why + ")", rest[why]})
 	}
 	t.AppendFooter(table.Row{"all", len(i.files)})
@@ -105,13 +106,13 @@ func (i *importing) reportTotals(several bool) {
 	t.AppendRow(table.Row{"accepted", accepted})
 	t.AppendRow(table.Row{"statements recorded", recorded})
 	t.AppendRow(table.Row{"statements that stood there already", duplicate})
-	for _, r := range sorted(checks) {
+	for _, r := range slices.Sorted(maps.Keys(checks)) {
 		t.AppendRow(table.Row{"signatures: " + r, checks[r]})
 	}
-	for _, r := range sorted(refused) {
+	for _, r := range slices.Sorted(maps.Keys(refused)) {
 		t.AppendRow(table.Row{"refused: " + r, refused[r]})
 	}
-	for _, why := range sorted(left) {
+	for _, why := range slices.Sorted(maps.Keys(left)) {
 		t.AppendRow(table.Row{"files: " + why, left[why]})
 	}
 	fmt.Fprintln(i.c.OutOrStdout(), t.Render())
@@ -125,15 +126,6 @@ func newTable(header ...any) table.Writer {
 	t.Style().Format.Footer = 0
 	t.AppendHeader(header)
 	return t
-}
-
-func sorted[V any](m map[string]V) []string {
-	out := make([]string, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	sort.Strings(out)
-	return out
 }
 
 // importJSON is the answer of an import with -o json.
@@ -177,10 +169,10 @@ func (i *importing) reportJSON() error {
 	for _, f := range i.files {
 		j := fileJSON{Path: f.Path, Status: f.status(), Format: f.format(), PartOf: f.part,
 			Accepted: f.accepted, Statements: f.recorded, Duplicates: f.duplicate}
-		for _, r := range sorted(f.refused) {
+		for _, r := range slices.Sorted(maps.Keys(f.refused)) {
 			j.Refused = append(j.Refused, refusedJSON{r, f.refused[r], f.first[r]})
 		}
-		for _, r := range sorted(f.checks) {
+		for _, r := range slices.Sorted(maps.Keys(f.checks)) {
 			j.Signatures = append(j.Signatures, checkedJSON{r, f.checks[r], f.checked[r]})
 		}
 		out.Files = append(out.Files, j)

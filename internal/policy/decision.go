@@ -104,7 +104,7 @@ func Decisions(v graph.View, thing graph.ID, ctx Context) []Decision {
 func newJudge(v graph.View, thing graph.ID, ctx Context) *judge {
 	j := &judge{v: v.Always(), at: v.AsOf().Valid, ctx: ctx}
 	j.content, j.names = identify(j.v, thing)
-	all := aliases(j.v, thing)
+	all := sameAs(j.v, thing)
 	for _, id := range all {
 		if !slices.Contains(j.content, id) && !slices.Contains(j.names, id) {
 			j.same = append(j.same, id)
@@ -300,7 +300,7 @@ func (j *judge) weighApprover(d *Decision) {
 // with those of its teams, and whether anything is told of them under the name
 // itself. The walk is bounded by the number of teams.
 func memberships(v graph.View, who graph.ID) (out []graph.Relation, told bool) {
-	todo := aliases(v, who)
+	todo := sameAs(v, who)
 	for seen := map[graph.ID]bool{}; len(todo) > 0; {
 		id := todo[0]
 		todo = todo[1:]

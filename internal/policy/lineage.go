@@ -145,7 +145,7 @@ func (f *facts) licensed(allowed []string) ref.Val {
 // claims under one name the latest counts; where two are of one time, both.
 func (f *facts) licences(id graph.ID) []string {
 	var out []string
-	for _, x := range aliases(f.v, id) {
+	for _, x := range sameAs(f.v, id) {
 		latest, told := prov.Beginning, []string{}
 		for c := range f.v.Claims(x) {
 			if c.Key != "licence" || c.Retracted || c.At > f.at || c.At < latest {
@@ -353,10 +353,10 @@ func (f *facts) credentialsInDate() ref.Val {
 	if len(holders) == 0 {
 		return f.unknown("it is not deployed there, and nothing says as whom it is to run; name it with --runs-as")
 	}
-	bad, unsure, any := false, false, false
+	bad, unsure, held := false, false, false
 	for _, h := range holders {
 		for _, x := range f.credentials(h) {
-			any = true
+			held = true
 			f.look(x.Entry)
 			switch ok, why := f.inDate(h, x); {
 			case why == "":
@@ -374,7 +374,7 @@ func (f *facts) credentialsInDate() ref.Val {
 		return types.False
 	case unsure:
 		return types.NewErr("unknown: the dates of every credential")
-	case !any:
+	case !held:
 		return f.unknown("no entry tells with which credentials it runs")
 	}
 	return types.True

@@ -108,7 +108,7 @@ func (m *makers) identity(v graph.View, id graph.ID, how string) {
 // weigh asks whether a person, under whatever name, is among the makers, or in
 // a team that is. member is all that the person belongs to.
 func (m *makers) weigh(d *Decision, v graph.View, who graph.ID, member []graph.Relation) {
-	for _, id := range aliases(v, who) {
+	for _, id := range sameAs(v, who) {
 		if how := m.who[id]; how != "" {
 			d.no(OwnWork, "%s", how)
 			return

@@ -5,9 +5,9 @@ package policy
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/stemma-lineage/stemma/internal/graph"
+	"github.com/stemma-lineage/stemma/internal/query"
 	"github.com/stemma-lineage/stemma/prov"
 )
 
@@ -77,8 +77,8 @@ func identify(v graph.View, thing graph.ID) (content, names []graph.ID) {
 	return slices.Compact(content), slices.Compact(names)
 }
 
-// aliases gives an identity with all that are stated to be the same.
-func aliases(v graph.View, id graph.ID) []graph.ID {
+// sameAs gives an identity with all that are stated to be the same.
+func sameAs(v graph.View, id graph.ID) []graph.ID {
 	content, names := contentAndNames(v, id)
 	return append(names, content...)
 }
@@ -87,7 +87,7 @@ func aliases(v graph.View, id graph.ID) []graph.ID {
 // twice.
 func person(v graph.View, id graph.ID) string {
 	first := ""
-	for _, a := range aliases(v, id) {
+	for _, a := range sameAs(v, id) {
 		if s := v.Ref(a).String(); first == "" || s < first {
 			first = s
 		}
@@ -95,30 +95,5 @@ func person(v graph.View, id graph.ID) string {
 	return first
 }
 
-// preferred tells whether a name is better to show than another: one that a
-// person gave comes before one whose version is made of the digest.
-func preferred(n prov.Ref, than string) bool {
-	made := func(version string) bool { return strings.HasPrefix(version, "sha256:") }
-	_, version, _ := strings.Cut(than, "@")
-	if a, b := made(n.Version), made(version); a != b {
-		return b
-	}
-	return n.String() < than
-}
-
-// label gives the name of a thing for people: of content the first of its
-// names.
-func label(v graph.View, id graph.ID) string {
-	if v.IsDigest(id) {
-		best := ""
-		for r := range v.Always().In(id) {
-			if n := v.Ref(r.From()); r.Named() && (best == "" || preferred(n, best)) {
-				best = n.String()
-			}
-		}
-		if best != "" {
-			return best
-		}
-	}
-	return v.Ref(id).String()
-}
+// label gives the name of a thing for people.
+func label(v graph.View, id graph.ID) string { return query.Name(v.Always(), id).String() }

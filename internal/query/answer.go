@@ -336,6 +336,16 @@ func best(v graph.View, ids []graph.ID) prov.Ref {
 	return out
 }
 
+// Name gives the name of a thing for people: of content the best of its names.
+func Name(v graph.View, id graph.ID) prov.Ref {
+	if v.IsDigest(id) {
+		if names := partners(v, id); len(names) > 0 {
+			return best(v, names)
+		}
+	}
+	return v.Ref(id)
+}
+
 func byDigest(r prov.Ref) bool {
 	d, err := prov.ParseRef(r.Version)
 	return err == nil && d.IsDigest()
