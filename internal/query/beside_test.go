@@ -1,0 +1,224 @@
+package query_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stemma-lineage/stemma/internal/gen"
+	"github.com/stemma-lineage/stemma/internal/graph"
+	"github.com/stemma-lineage/stemma/internal/query"
+	"github.com/stemma-lineage/stemma/prov"
+)
+
+// readers is how many goroutines ask while one folds.
+const readers = 4
+
+// question is one question and the answer that a reader got.
+type question struct {
+	size    uint64
+	valid   prov.Instant
+	verb    string
+	a, b    string
+	answer  string
+	earlier bool // the size was not the newest when it was asked
+}
+
+// ask answers the question in the view.
+func (q *question) ask(v graph.View) string {
+	var a *query.Answer
+	var err error
+	switch opt := (query.Options{}); q.verb {
+	case "why":
+		a, err = query.Why(v, q.a, opt)
+	case "blast":
+		a, err = query.Blast(v, q.a, opt)
+	case "history":
+		a, err = query.History(v, q.a, opt)
+	case "show":
+		a, err = query.Show(v, q.a, opt)
+	case "search":
+		a, err = query.Search(v, q.a[len(q.a)/2:], query.Options{Limit: 20})
+	case "path":
+		a, err = query.Path(v, q.a, q.b, opt)
+	case "reach":
+		a, err = query.CanReach(v, q.a, "", opt)
+	case "versions":
+		return versions(v, q.a)
+	}
+	if err != nil {
+		return err.Error()
+	}
+	b, err := json.Marshal(a)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+// versions tells what the view itself knows of a thing.
+func versions(v graph.View, name string) string {
+	ref, err := prov.ParseRef(name)
+	if err != nil {
+		return err.Error()
+	}
+	id := v.Lookup(ref)
+	if id == graph.None {
+		return "unknown"
+	}
+	out := fmt.Sprintf("%s %v %v", v.Key(id), v.Entries(id), v.Attributes(id))
+	series := id
+	if s := v.SeriesOf(id); s != graph.None {
+		series = s
+	}
+	for _, x := range v.Versions(series) {
+		out += fmt.Sprintf("\n%s %s %t", v.Key(x.ID), x.At, x.Written)
+	}
+	for e := range v.EverOut(id) {
+		out += fmt.Sprintf("\n%s > %s %d %s %s %s", e.Type, v.Key(e.To), e.Ended, e.Role, e.Begin, e.End)
+	}
+	for e := range v.EverIn(id) {
+		out += fmt.Sprintf("\n%s < %s %d", e.Type, v.Key(e.From), e.Ended)
+	}
+	for c := range v.Claims(id) {
+		out += fmt.Sprintf("\n%v", c)
+	}
+	for t := range v.EverTimes(id) {
+		out += fmt.Sprintf("\n%v", t)
+	}
+	for _, e := range v.Entries(id) {
+		by, ok := v.RetractedBy(e)
+		doubt, doubted := v.Doubt(e)
+		out += fmt.Sprintf("\n%d %d %t %s %t", e, by, ok, doubt, doubted)
+	}
+	return out + fmt.Sprintf("\n%d problems, as known then: %v", len(v.Problems()), v.AsKnownAt(v.Recorded(v.AsOf().Known-1)).AsOf())
+}
+
+var verbs = []string{"why", "blast", "history", "show", "search", "path", "reach", "versions", "versions"}
+
+// reader asks at random until the fold is done, of a view that it takes anew
+// or has held for some time.
+func reader(g *graph.Graph, r *rand.Rand, names []string, done *atomic.Bool, asked *atomic.Int64, most int) []question {
+	var out []question
+	held := g.At(prov.Now)
+	for last := false; !last; {
+		last = done.Load()
+		if r.IntN(3) > 0 {
+			asOf := prov.AsOf{Valid: prov.Forever, Known: prov.AllKnown}
+			if r.IntN(2) == 0 {
+				asOf.Valid = prov.At(hour(r.IntN(9)).Time)
+			}
+			if r.IntN(3) == 0 {
+				asOf.Known = r.Uint64N(g.Size() + 1)
+			}
+			held = g.At(asOf)
+		}
+		at := held.AsOf()
+		q := question{size: at.Known, valid: at.Valid, verb: verbs[r.IntN(len(verbs))], a: names[r.IntN(len(names))], b: names[r.IntN(len(names))]}
+		q.answer = q.ask(held)
+		q.earlier = at.Known < g.Size()
+		asked.Add(1)
+		if len(out) < most {
+			out = append(out, q)
+		}
+	}
+	return out
+}
+
+// besides folds the history, from a snapshot at the given size on, while
+// readers ask, and gives what they were answered.
+func besides(t *testing.T, h history, from int, r *rand.Rand, names []string, most int) []question {
+	t.Helper()
+	g := h.fold(t, from)
+	if from > 0 {
+		var err error
+		if g, err = graph.Decode(g.Encode()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var done atomic.Bool
+	var asked atomic.Int64
+	var wait sync.WaitGroup
+	got := make([][]question, readers)
+	for i := range readers {
+		own := rand.New(rand.NewPCG(r.Uint64(), 0))
+		wait.Go(func() { got[i] = reader(g, own, names, &done, &asked, most) })
+	}
+	every := max(1, (len(h)-from)*readers/most)
+	for i := from; i < len(h); i++ {
+		if i%every == 0 { // readers come along
+			for n := asked.Load(); asked.Load() == n; {
+				runtime.Gosched()
+			}
+		}
+		if err := g.Fold(uint64(i), h[i].content); err != nil {
+			t.Error(err)
+			break
+		}
+		switch r.IntN(12) {
+		case 0:
+			g.Compact()
+		case 1:
+			if i%8 == 0 {
+				g.Encode() // writes the graph down
+			}
+		}
+	}
+	done.Store(true)
+	wait.Wait()
+	return slices.Concat(got...)
+}
+
+// TestReadersWhileFolding asks while entries are folded: each answer is that
+// of a graph which was folded only so far and is left alone. It is run with
+// the race detector by make test.
+func TestReadersWhileFolding(t *testing.T) {
+	for seed := range uint64(24) {
+		h := (&maker{t: t, r: rand.New(rand.NewPCG(seed, 6))}).many(80)
+		readersAgree(t, fmt.Sprintf("seed %d", seed), h, rand.New(rand.NewPCG(seed, 7)), 120)
+	}
+	for seed := range uint64(2) { // so large that tables and lists grow
+		var h history
+		o := gen.Typical(seed, 3000)
+		o.Chain = 200
+		for c := range gen.Entries(o) {
+			h = append(h, said{content: c, copyOf: -1})
+		}
+		readersAgree(t, fmt.Sprintf("made history %d", seed), h, rand.New(rand.NewPCG(seed, 8)), 150)
+	}
+}
+
+// many makes a history of n entries.
+func (m *maker) many(n int) history {
+	for len(m.h) < n {
+		m.entry(true)
+	}
+	return m.h
+}
+
+func readersAgree(t *testing.T, where string, h history, r *rand.Rand, most int) {
+	t.Helper()
+	whole := h.fold(t, len(h))
+	got := besides(t, h, r.IntN(2)*len(h)/3, r, names(whole.At(prov.Now)), most)
+	slices.SortStableFunc(got, func(a, b question) int { return int(a.size) - int(b.size) })
+	alone, earlier := graph.New(), 0
+	for _, q := range got {
+		h.foldInto(t, alone, int(q.size))
+		if q.earlier {
+			earlier++
+		}
+		if diff := cmp.Diff(q.ask(alone.At(prov.AsOf{Valid: q.valid, Known: prov.AllKnown})), q.answer); diff != "" {
+			t.Fatalf("%s: %s %s %s at size %d of %d, valid %s (-folded so far +while folding):\n%s", where, q.verb, q.a, q.b, q.size, len(h), q.valid, diff)
+		}
+	}
+	if earlier == 0 {
+		t.Errorf("%s: of %d answers none was given while the fold went on", where, len(got))
+	}
+}
