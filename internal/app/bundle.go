@@ -44,7 +44,9 @@ func (w *Workspace) Bundle(ctx context.Context, q query.Question) ([]byte, *quer
 	prover := w.Log.Prover(ctx)
 	for _, pick := range []func() map[uint64]bool{
 		func() map[uint64]bool { return cited(full) },
-		func() map[uint64]bool { return related(g.At(prov.AsOf{Valid: prov.Forever, Known: uint64(h.Size)}), full) },
+		func() map[uint64]bool {
+			return related(g.At(prov.AsOf{Valid: prov.Forever, Known: uint64(h.Size)}), full)
+		},
 		func() map[uint64]bool { return all(uint64(h.Size)) },
 	} {
 		c := bundle.Contents{Question: q, Checkpoint: h.Checkpoint, Trust: statement.FormatTrust(w.Trust),

@@ -23,12 +23,11 @@ const readers = 4
 
 // question is one question and the answer that a reader got.
 type question struct {
-	size    uint64
-	valid   prov.Instant
-	verb    string
-	a, b    string
-	answer  string
-	earlier bool // the size was not the newest when it was asked
+	size   uint64
+	valid  prov.Instant
+	verb   string
+	a, b   string
+	answer string
 }
 
 // ask answers the question in the view.
@@ -103,13 +102,33 @@ func versions(v graph.View, name string) string {
 
 var verbs = []string{"why", "blast", "history", "show", "search", "path", "reach", "versions", "versions"}
 
-// reader asks at random until the fold is done, of a view that it takes anew
-// or has held for some time.
-func reader(g *graph.Graph, r *rand.Rand, names []string, done *atomic.Bool, asked *atomic.Int64, most int) []question {
+// pace keeps a fold and its readers together, so that neither is done before
+// the other has begun. Readers learn from the graph alone how far the fold is.
+type pace struct {
+	from, to uint64 // log sizes
+	each     uint64 // questions of one reader
+	asked    atomic.Uint64
+}
+
+// due gives how many questions a reader may have asked at a log size.
+func (p *pace) due(size uint64) uint64 { return p.each * (size - p.from) / (p.to - p.from) }
+
+// folder waits until half of the questions are asked that are due.
+func (p *pace) folder(size uint64) {
+	for p.asked.Load() < readers*p.due(size)/2 {
+		runtime.Gosched()
+	}
+}
+
+// reader asks at random while entries are folded, of a view that it takes
+// anew or has held for some time.
+func reader(g *graph.Graph, r *rand.Rand, names []string, p *pace) []question {
 	var out []question
 	held := g.At(prov.Now)
-	for last := false; !last; {
-		last = done.Load()
+	for n := range p.each {
+		for n > p.due(g.Size())+1 {
+			runtime.Gosched()
+		}
 		if r.IntN(3) > 0 {
 			asOf := prov.AsOf{Valid: prov.Forever, Known: prov.AllKnown}
 			if r.IntN(2) == 0 {
@@ -123,18 +142,15 @@ func reader(g *graph.Graph, r *rand.Rand, names []string, done *atomic.Bool, ask
 		at := held.AsOf()
 		q := question{size: at.Known, valid: at.Valid, verb: verbs[r.IntN(len(verbs))], a: names[r.IntN(len(names))], b: names[r.IntN(len(names))]}
 		q.answer = q.ask(held)
-		q.earlier = at.Known < g.Size()
-		asked.Add(1)
-		if len(out) < most {
-			out = append(out, q)
-		}
+		out = append(out, q)
+		p.asked.Add(1)
 	}
 	return out
 }
 
 // besides folds the history, from a snapshot at the given size on, while
 // readers ask, and gives what they were answered.
-func besides(t *testing.T, h history, from int, r *rand.Rand, names []string, most int) []question {
+func besides(t *testing.T, h history, from int, r *rand.Rand, names []string, each int) []question {
 	t.Helper()
 	g := h.fold(t, from)
 	if from > 0 {
@@ -143,24 +159,17 @@ func besides(t *testing.T, h history, from int, r *rand.Rand, names []string, mo
 			t.Fatal(err)
 		}
 	}
-	var done atomic.Bool
-	var asked atomic.Int64
+	p := &pace{from: uint64(from), to: uint64(len(h)), each: uint64(each)}
 	var wait sync.WaitGroup
 	got := make([][]question, readers)
 	for i := range readers {
 		own := rand.New(rand.NewPCG(r.Uint64(), 0))
-		wait.Go(func() { got[i] = reader(g, own, names, &done, &asked, most) })
+		wait.Go(func() { got[i] = reader(g, own, names, p) })
 	}
-	every := max(1, (len(h)-from)*readers/most)
 	for i := from; i < len(h); i++ {
-		if i%every == 0 { // readers come along
-			for n := asked.Load(); asked.Load() == n; {
-				runtime.Gosched()
-			}
-		}
+		p.folder(uint64(i))
 		if err := g.Fold(uint64(i), h[i].content); err != nil {
-			t.Error(err)
-			break
+			panic(err) // readers wait for the fold
 		}
 		switch r.IntN(12) {
 		case 0:
@@ -171,7 +180,6 @@ func besides(t *testing.T, h history, from int, r *rand.Rand, names []string, mo
 			}
 		}
 	}
-	done.Store(true)
 	wait.Wait()
 	return slices.Concat(got...)
 }
@@ -180,18 +188,18 @@ func besides(t *testing.T, h history, from int, r *rand.Rand, names []string, mo
 // of a graph which was folded only so far and is left alone. It is run with
 // the race detector by make test.
 func TestReadersWhileFolding(t *testing.T) {
-	for seed := range uint64(24) {
+	for seed := range uint64(16) {
 		h := (&maker{t: t, r: rand.New(rand.NewPCG(seed, 6))}).many(80)
-		readersAgree(t, fmt.Sprintf("seed %d", seed), h, rand.New(rand.NewPCG(seed, 7)), 120)
+		readersAgree(t, fmt.Sprintf("seed %d", seed), h, rand.New(rand.NewPCG(seed, 7)), 80)
 	}
 	for seed := range uint64(2) { // so large that tables and lists grow
 		var h history
-		o := gen.Typical(seed, 3000)
+		o := gen.Typical(seed, 2000)
 		o.Chain = 200
 		for c := range gen.Entries(o) {
 			h = append(h, said{content: c, copyOf: -1})
 		}
-		readersAgree(t, fmt.Sprintf("made history %d", seed), h, rand.New(rand.NewPCG(seed, 8)), 150)
+		readersAgree(t, fmt.Sprintf("made history %d", seed), h, rand.New(rand.NewPCG(seed, 8)), 80)
 	}
 }
 
@@ -203,22 +211,22 @@ func (m *maker) many(n int) history {
 	return m.h
 }
 
-func readersAgree(t *testing.T, where string, h history, r *rand.Rand, most int) {
+func readersAgree(t *testing.T, where string, h history, r *rand.Rand, each int) {
 	t.Helper()
 	whole := h.fold(t, len(h))
-	got := besides(t, h, r.IntN(2)*len(h)/3, r, names(whole.At(prov.Now)), most)
+	got := besides(t, h, r.IntN(2)*len(h)/3, r, names(whole.At(prov.Now)), each)
 	slices.SortStableFunc(got, func(a, b question) int { return int(a.size) - int(b.size) })
 	alone, earlier := graph.New(), 0
 	for _, q := range got {
 		h.foldInto(t, alone, int(q.size))
-		if q.earlier {
+		if q.size < uint64(len(h)) {
 			earlier++
 		}
 		if diff := cmp.Diff(q.ask(alone.At(prov.AsOf{Valid: q.valid, Known: prov.AllKnown})), q.answer); diff != "" {
 			t.Fatalf("%s: %s %s %s at size %d of %d, valid %s (-folded so far +while folding):\n%s", where, q.verb, q.a, q.b, q.size, len(h), q.valid, diff)
 		}
 	}
-	if earlier == 0 {
-		t.Errorf("%s: of %d answers none was given while the fold went on", where, len(got))
+	if earlier < len(got)/4 {
+		t.Errorf("%s: of %d answers only %d are of the time of the fold", where, len(got), earlier)
 	}
 }
