@@ -40,7 +40,8 @@ func (s *bitset) add(id ID) {
 			words = append(make([]uint64, 0, max(16, w+1, 2*cap(words))), words...)
 		}
 		words = words[:w+1]
-		s.words.Store(&words)
+		longer := words
+		s.words.Store(&longer)
 	}
 	if x := words[w] | 1<<(id%64); x != words[w] {
 		atomic.StoreUint64(&words[w], x)

@@ -43,8 +43,8 @@ func (v *vec[I, T]) add(x T) I {
 		panic(fmt.Sprintf("graph: more than %d elements of %T", uint32(1<<32-2), x))
 	}
 	if more := v.chunks(); int(i>>vecBits-v.skip) == len(more) {
-		more = append(more, new([vecChunk]T))
-		v.more.Store(&more)
+		longer := append(more, new([vecChunk]T)) // a variable of its own: it is allocated
+		v.more.Store(&longer)
 	}
 	*v.at(I(i)) = x
 	v.n.Store(i + 1)
@@ -115,7 +115,8 @@ func (a *arena) room(size int) (off uint64, b []byte) {
 			more = append(more, whole)
 			whole = whole[arenaChunk:]
 		}
-		a.more.Store(&more)
+		longer := more
+		a.more.Store(&longer)
 	}
 	at := off & (arenaChunk - 1)
 	return off, more[first][at : at+uint64(size)]
