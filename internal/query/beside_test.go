@@ -97,6 +97,11 @@ func versions(v graph.View, name string) string {
 		doubt, doubted := v.Doubt(e)
 		out += fmt.Sprintf("\n%d %d %t %s %t", e, by, ok, doubt, doubted)
 	}
+	for _, a := range v.Aliases("r", ref) {
+		out += fmt.Sprintf("\n%s %s %s %t", a.Name, v.Key(a.To), a.Since, a.Stage)
+	}
+	touching := slices.Sorted(v.Touching(v.Entries(id)))
+	out += fmt.Sprintf("\ntouches %d", slices.Compact(touching))
 	return out + fmt.Sprintf("\n%d problems, as known then: %v", len(v.Problems()), v.AsKnownAt(v.Recorded(v.AsOf().Known-1)).AsOf())
 }
 
