@@ -21,6 +21,8 @@ test: lint
 	@scripts/need make make
 	@scripts/need python3 python3-minimal
 	$(GO) test ./...
+	@scripts/need gcc gcc
+	@if command -v gcc >/dev/null; then set -x; CGO_ENABLED=1 $(GO) test -race -run 'TestReadersWhileFolding' ./internal/query; fi
 
 # Sizes: STEMMA_BENCH_THINGS. PostgreSQL is measured too where it is installed.
 bench:

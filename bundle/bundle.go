@@ -64,12 +64,14 @@ type manifest struct {
 	Entries []uint64 `json:"entries"`
 }
 
-// Ask answers the question from a graph.
-func Ask(g *graph.Graph, q query.Question, root tlog.Hash) (*query.Answer, error) {
+// Ask answers the question from a graph, as of the log size that has the given
+// root or an earlier one. What the graph holds beyond it counts for nothing.
+func Ask(g *graph.Graph, q query.Question, size uint64, root tlog.Hash) (*query.Answer, error) {
 	at, err := asOf(q.Valid, q.Known)
 	if err != nil {
 		return nil, err
 	}
+	at.Known = min(at.Known, size)
 	v := g.At(at)
 	opt := query.Options{Depth: q.Depth, Limit: q.Limit}
 	if q.Since != "" {
@@ -109,7 +111,7 @@ func Ask(g *graph.Graph, q query.Question, root tlog.Hash) (*query.Answer, error
 	if err != nil {
 		return nil, err
 	}
-	if a.LogSize == g.Size() { // else it is not the root at the size that the answer knows
+	if a.LogSize == size { // else it is not the root at the size that the answer knows
 		a.Root = fmt.Sprintf("%x", root[:])
 	}
 	return a, nil
@@ -161,7 +163,7 @@ func Write(c Contents, v note.Verifier) ([]byte, *query.Answer, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	a, err := Ask(g, c.Question, root)
+	a, err := Ask(g, c.Question, size, root)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/stemma-lineage/stemma/internal/graph"
 	"github.com/stemma-lineage/stemma/internal/query"
 	"github.com/stemma-lineage/stemma/internal/report"
+	"github.com/stemma-lineage/stemma/prov"
 	"github.com/stemma-lineage/stemma/statement"
 )
 
@@ -26,7 +27,7 @@ func (w *Workspace) Bundle(ctx context.Context, q query.Question) ([]byte, *quer
 	if err != nil {
 		return nil, nil, err
 	}
-	full, err := bundle.Ask(g, q, h.Root)
+	full, err := bundle.Ask(g, q, uint64(h.Size), h.Root)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -43,7 +44,9 @@ func (w *Workspace) Bundle(ctx context.Context, q query.Question) ([]byte, *quer
 	prover := w.Log.Prover(ctx)
 	for _, pick := range []func() map[uint64]bool{
 		func() map[uint64]bool { return cited(full) },
-		func() map[uint64]bool { return related(g, full) },
+		func() map[uint64]bool {
+			return related(g.At(prov.AsOf{Valid: prov.Forever, Known: uint64(h.Size)}), full)
+		},
 		func() map[uint64]bool { return all(uint64(h.Size)) },
 	} {
 		c := bundle.Contents{Question: q, Checkpoint: h.Checkpoint, Trust: statement.FormatTrust(w.Trust),
@@ -94,9 +97,9 @@ func cited(a *query.Answer) map[uint64]bool {
 
 // related adds every entry that touches a thing which the answer's entries
 // touch: other versions, other names, what could not be used.
-func related(g *graph.Graph, a *query.Answer) map[uint64]bool {
+func related(v graph.View, a *query.Answer) map[uint64]bool {
 	out := cited(a)
-	for e := range g.Touching(slices.Sorted(maps.Keys(out))) {
+	for e := range v.Touching(slices.Sorted(maps.Keys(out))) {
 		out[e] = true
 	}
 	return out

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -41,8 +42,9 @@ func TestRecordFoldsAsTheLogDoes(t *testing.T) {
 	}
 }
 
-// TestRecordAtOnce records from several goroutines: whoever folds first, the
-// graph keeps up and is that of the log.
+// TestRecordAtOnce records from several goroutines while others read: whoever
+// folds first, the graph keeps up and is that of the log, and a view stays as
+// it was.
 func TestRecordAtOnce(t *testing.T) {
 	h := newHand(t, 99)
 	const callers, calls = 4, 10
@@ -65,11 +67,34 @@ func TestRecordAtOnce(t *testing.T) {
 			}
 		})
 	}
+	for range 2 {
+		wg.Go(func() { h.readTo(len(envs)) })
+	}
 	wg.Wait()
 	if got := h.w.Folded(); got != uint64(len(envs)) {
 		t.Errorf("the graph holds %d entries of %d", got, len(envs))
 	}
 	h.compare()
+}
+
+// readTo reads the graph until it holds n entries.
+func (h *hand) readTo(n int) {
+	for size := uint64(0); size < uint64(n) && !h.t.Failed(); {
+		g, head, err := h.w.Graph(context.Background())
+		if err != nil {
+			h.t.Error(err)
+			return
+		}
+		if g.Size() < uint64(head.Size) || uint64(head.Size) < size {
+			h.t.Errorf("the graph holds %d entries at the head %d, which was %d before", g.Size(), head.Size, size)
+		}
+		size = uint64(head.Size)
+		v := g.At(prov.AsOf{Valid: prov.Forever, Known: size})
+		was, _ := v.Search("", 0)
+		if is, _ := v.Search("", 0); v.AsOf().Known != size || !slices.Equal(was, is) {
+			h.t.Errorf("a view as of size %d is one of %d, and knew %d things and then %d", size, v.AsOf().Known, len(was), len(is))
+		}
+	}
 }
 
 type hand struct {

@@ -42,7 +42,7 @@ type Workspace struct {
 	now func() time.Time
 	// progress is told how many of the entries that had to be folded are.
 	progress func(done, total uint64)
-	mu       sync.Mutex // guards graph and loaded
+	mu       sync.Mutex // held to fold, and to write the snapshot file; guards graph and loaded
 	graph    *graph.Graph
 	loaded   uint64 // size of the snapshot file
 }
@@ -272,8 +272,10 @@ func (w *Workspace) Folded() uint64 {
 }
 
 // Graph gives the graph of the whole log: out of the snapshot file where it is
-// good, and folded from there. What is recorded later is folded into it too,
-// so it must not be read while another goroutine records.
+// good, and folded from there. What is recorded later is folded into it too, by
+// Record and by the next call of Graph: it may be read meanwhile, and must be
+// folded into by nobody else. Who needs the answer at the root that the head
+// tells takes a view as of the head's size, since the graph may be beyond it.
 func (w *Workspace) Graph(ctx context.Context) (*graph.Graph, evlog.Head, error) {
 	h, err := w.Log.Head(ctx)
 	if err != nil {

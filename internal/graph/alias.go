@@ -39,7 +39,7 @@ func (v View) Aliases(registry string, series prov.Ref) []Alias {
 		}
 	}
 	add(id)
-	for p := v.g.things.at(id).firstVer; p != None; p = v.g.things.at(p).nextVer {
+	for p := v.firstVer(id); p != None; p = v.g.things.at(p).nextVer {
 		add(p)
 	}
 	sort.Slice(out, func(i, j int) bool {

@@ -98,7 +98,7 @@ type write struct {
 	nextOfVer uint32
 	at        prov.Instant
 	// placed is, in the newest write of a version, the time at which the
-	// version stands in its group; see flagPlaced.
+	// version stands in its group; see thing.placed.
 	placed    prov.Instant
 	entry, kt uint32
 }
@@ -133,9 +133,8 @@ func (g *Graph) actOf(id ID) uint32 {
 	if a := g.things.at(id).act; a != 0 {
 		return a
 	}
-	a := g.binding.acts.end()
-	g.binding.acts.add(act{id: id})
-	g.things.at(id).act = a
+	a := g.binding.acts.add(act{id: id})
+	put(&g.things.at(id).act, a)
 	return a
 }
 
@@ -289,7 +288,7 @@ func (g *Graph) dropAssert(p, k uint32) {
 // by the same entry was never known.
 func (g *Graph) closeRel(p, k uint32) {
 	if p != 0 && g.rels.at(p).kt == openKnown {
-		g.rels.at(p).kt = k
+		put(&g.rels.at(p).kt, k)
 		g.except(p)
 	}
 }
@@ -383,8 +382,8 @@ func (g *Graph) addWrite(w write, k uint32) {
 	if w.nextOfVer = g.things.at(w.version).writes; w.nextOfVer != 0 {
 		w.placed = b.writes.at(w.nextOfVer).placed
 	}
-	g.things.at(w.version).writes = p
 	b.writes.add(w)
+	put(&g.things.at(w.version).writes, p)
 	g.moveVersion(w.version, k)
 }
 
@@ -429,14 +428,14 @@ func (g *Graph) placeVersion(gr uint32, v ID, changed func(lo, hi prov.Instant))
 	vs := g.binding.groups[gr].versions
 	lo := prov.Forever
 	t := g.things.at(v)
-	if t.flags&flagPlaced != 0 {
+	if t.placed {
 		i := g.findVersion(vs, v)
 		if ok && vs[i] == now {
 			return
 		}
 		lo = vs[i].at
 		vs = append(vs[:i], vs[i+1:]...)
-		t.flags &^= flagPlaced
+		t.placed = false
 	} else if !ok {
 		return
 	}
@@ -447,7 +446,7 @@ func (g *Graph) placeVersion(gr uint32, v ID, changed func(lo, hi prov.Instant))
 		copy(vs[i+1:], vs[i:])
 		vs[i] = now
 		g.binding.writes.at(t.writes).placed = now.at
-		t.flags |= flagPlaced
+		t.placed = true
 		if lo == prov.Forever {
 			hi = now.at
 		}

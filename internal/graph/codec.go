@@ -27,7 +27,7 @@ import (
 //
 // The sections that only Fold needs come last. They are neither checked nor
 // looked at before the first entry is folded into a graph that was read.
-const codecVersion = 6
+const codecVersion = 7
 
 var magic = [8]byte{'s', 't', 'e', 'm', 'g', 'r', 'f', codecVersion}
 
@@ -123,12 +123,14 @@ type flatItem struct {
 // sections lists the sections in the order of the file: those that questions
 // need, and those that only Fold needs.
 func (g *Graph) sections(f *flat) (hot, cold []section) {
-	b := &g.binding
-	hot = []section{sectionIn(g.arena.parts, g.arena.set), sectionVec(&g.things), sectionOf(&g.table), sectionVec(&g.rels),
-		sectionOf(&f.base), sectionOf(&g.rows.outStart), sectionOf(&g.rows.out.word), sectionOf(&g.rows.out.rel),
-		sectionOf(&g.rows.inStart), sectionOf(&g.rows.in.word), sectionOf(&g.rows.in.rel), sectionOf((*[]uint64)(&g.alike)),
-		sectionVec(&g.attrs), sectionVec(&g.ments), sectionVec(&g.recorded), sectionVec(&g.marks), sectionOf(&g.problems), sectionOf(&g.doubts),
-		sectionOf(&g.retracted), sectionVec(&b.acts), sectionVec(&b.claims), sectionVec(&b.writes),
+	b, r := &g.binding, g.rows.Load()
+	table := sectionIn(func() [][]uint32 { return [][]uint32{*g.table.Load()} }, func(t []uint32) { g.table.Store(&t) })
+	alike := sectionIn(func() [][]uint64 { return [][]uint64{g.alike.all()} }, g.alike.set)
+	hot = []section{sectionIn(g.arena.parts, g.arena.set), sectionVec(&g.things), table, sectionVec(&g.rels),
+		sectionOf(&f.base), sectionOf(&r.outStart), sectionOf(&r.out.word), sectionOf(&r.out.rel),
+		sectionOf(&r.inStart), sectionOf(&r.in.word), sectionOf(&r.in.rel), alike,
+		sectionVec(&g.attrs), sectionVec(&g.ments), sectionVec(&g.recorded), sectionVec(&g.marks), sectionVec(&g.problems), sectionVec(&g.doubts),
+		sectionVec(&g.retracted), sectionVec(&b.acts), sectionVec(&b.claims), sectionVec(&b.writes),
 		sectionOf(&f.wordText), sectionOf(&f.wordEnd)}
 	cold = []section{sectionVec(&g.digests), sectionOf(&g.seen), sectionVec(&b.asserts), sectionOf(&b.joins), sectionOf(&g.fills),
 		sectionOf(&f.members), sectionOf(&f.memberEnd), sectionOf(&f.versions), sectionOf(&f.versionEnd),
@@ -138,9 +140,9 @@ func (g *Graph) sections(f *flat) (hot, cold []section) {
 }
 
 func (g *Graph) flatten() *flat {
-	f := &flat{base: []uint64{uint64(g.rows.base)}}
-	for _, s := range g.words.list {
-		f.wordText = append(f.wordText, s...)
+	f := &flat{base: []uint64{uint64(g.rows.Load().base)}}
+	for i := range g.words.list.end() {
+		f.wordText = append(f.wordText, *g.words.list.at(i)...)
 		f.wordEnd = append(f.wordEnd, uint64(len(f.wordText)))
 	}
 	for _, gr := range g.binding.groups {
@@ -245,7 +247,8 @@ func Decode(b []byte) (*Graph, error) {
 	case !g.plausible(f) || !g.unflattenWords(f):
 		return nil, fmt.Errorf("%w: its sections contradict one another", ErrSnapshot)
 	}
-	g.rows.base = uint32(f.base[0])
+	g.rows.Load().base = uint32(f.base[0])
+	g.size.Store(g.recorded.end())
 	g.cold = func() error {
 		for _, check := range later {
 			if !check() {
@@ -262,9 +265,9 @@ func Decode(b []byte) (*Graph, error) {
 
 // plausible tells whether the slices that go together fit.
 func (g *Graph) plausible(f *flat) bool {
-	r := &g.rows
-	return g.things.len() > 0 && g.rels.len() > 0 && len(g.table) > g.things.len() && len(g.table)&(len(g.table)-1) == 0 &&
-		len(f.base) == 1 && f.base[0] == uint64(g.rels.len()) && g.marks.len() == g.recorded.len() &&
+	r, table := g.rows.Load(), len(*g.table.Load())
+	return g.things.len() > 0 && g.rels.len() > 0 && table > g.things.len() && table&(table-1) == 0 &&
+		len(f.base) == 1 && f.base[0] == uint64(g.rels.len()) && g.marks.len() == g.recorded.len()+1 &&
 		len(r.outStart) == g.things.len()+1 && len(r.inStart) == g.things.len()+1 &&
 		len(r.out.word) == len(r.out.rel) && len(r.in.word) == len(r.in.rel)
 }
@@ -329,14 +332,14 @@ func cut[T any](all []T, ends []uint64, i int) ([]T, bool) {
 }
 
 func (g *Graph) unflattenWords(f *flat) bool {
-	g.words = words{index: make(map[string]uint32, len(f.wordEnd))}
+	g.words.list.set(nil)
+	g.words.index = make(map[string]uint32, len(f.wordEnd))
 	for i := range f.wordEnd {
 		s, ok := cut(f.wordText, f.wordEnd, i)
 		if !ok {
 			return false
 		}
-		g.words.list = append(g.words.list, string(s))
-		g.words.index[string(s)] = uint32(i)
+		g.words.index[string(s)] = g.words.list.add(string(s))
 	}
 	return true
 }

@@ -59,22 +59,31 @@ func (g *Graph) FoldParsed(index uint64, recordedAt time.Time, recordedBy string
 	if err := g.thaw(); err != nil {
 		return fmt.Errorf("folding entry %d: %w", index, err)
 	}
-	k := uint32(index)
 	at := prov.At(recordedAt)
-	g.mark()
 	g.recorded.add(at)
+	g.foldStatement(uint32(index), at, recordedBy, p)
+	g.publish()
+	return nil
+}
+
+// publish shows an entry that is folded in full to readers.
+func (g *Graph) publish() {
+	g.mark()
+	g.size.Store(g.recorded.end())
+}
+
+func (g *Graph) foldStatement(k uint32, at prov.Instant, recordedBy string, p statement.Parsed) {
 	if g.duplicate(p.Digest, k) {
 		g.problem(k, "the same envelope stands earlier in the log; this copy counts for nothing")
-		return nil
+		return
 	}
 	if p.Err != nil {
 		g.problem(k, p.Err.Error())
-		return nil
+		return
 	}
 	f := folder{g: g, k: k, at: at, by: recordedBy, id: hex.EncodeToString(p.Digest[:8]), subjects: p.Statement.Subjects}
 	f.doubts(p.Statement.Predicate)
 	f.statement(p.Statement)
-	return nil
 }
 
 // doubts notes evidence whose check failed. What the statement says is folded
@@ -82,13 +91,13 @@ func (g *Graph) FoldParsed(index uint64, recordedAt time.Time, recordedBy string
 func (f *folder) doubts(p statement.Predicate) {
 	for _, e := range statement.EvidenceOf(p) {
 		if e.Verified != nil && e.Verified.Result == statement.CheckFailed {
-			f.g.doubts = append(f.g.doubts, problem{entry: f.k, what: f.g.store(e.Verified.Reason)})
+			f.g.doubts.add(problem{entry: f.k, what: f.g.store(e.Verified.Reason)})
 			return
 		}
 	}
 }
 
-// mark notes where each list stands as an entry begins.
+// mark notes where each list stands at the log size that is reached.
 func (g *Graph) mark() {
 	b := &g.binding
 	g.marks.add(mark{g.rels.end(), g.attrs.end(), b.asserts.end(), b.claims.end(), b.writes.end(), uint32(len(b.joins))})
@@ -293,9 +302,9 @@ func (f *folder) claim(a uint32, p *statement.Activity) {
 			state = uint8(i)
 		}
 	}
-	b.acts.at(a).claim = b.claims.add(claim{act: a, next: b.acts.at(a).claim, start: p.StartedAt.Instant(prov.Beginning),
+	put(&b.acts.at(a).claim, b.claims.add(claim{act: a, next: b.acts.at(a).claim, start: p.StartedAt.Instant(prov.Beginning),
 		end: p.EndedAt.Instant(prov.Beginning), seen: p.ObservedAt.Instant(prov.Beginning), recorded: f.at,
-		entry: f.k, kt: openKnown, state: state})
+		entry: f.k, kt: openKnown, state: state}))
 	f.g.refreshAct(a, f.k)
 }
 
@@ -467,12 +476,12 @@ func (f *folder) isSeries(id ID) bool {
 // It is for graphs that were made by New.
 func (g *Graph) Skip(to uint64) {
 	for g.Size() < to {
-		g.mark()
 		at := prov.Beginning
 		if n := g.recorded.end(); n > 0 {
 			at = *g.recorded.at(n - 1)
 		}
 		g.recorded.add(at)
 		g.digests.add([16]byte{})
+		g.publish()
 	}
 }

@@ -18,9 +18,15 @@
 // Things, relations, attributes and assertions live in flat slices without
 // pointers and refer to one another by position, so that a snapshot file is
 // these slices as they are; see codec.go.
+//
+// # Readers beside the fold
+//
+// A [View] may be read while another goroutine folds; see beside.go.
 package graph
 
 import (
+	"sync/atomic"
+
 	"github.com/stemma-lineage/stemma/prov"
 )
 
@@ -37,9 +43,11 @@ const (
 
 // thing is an entity, activity or identity: one name or one digest.
 type thing struct {
-	key       span   // Ref.Key
-	kind      uint8  // index into kinds
-	flags     uint8  // flag bits
+	key       span  // Ref.Key
+	kind      uint8 // index into kinds
+	flags     uint8 // flag bits, fixed when the thing is made
+	placed    bool  // the version stands in its group
+	_         byte
 	series    ID     // of a version: its series
 	firstVer  ID     // of a series: its newest version in order of mention
 	nextVer   ID     // of a version: the next of its series
@@ -53,10 +61,7 @@ type thing struct {
 	lastEntry uint32 // last entry in its mention list
 }
 
-const (
-	flagDigest = 1 << iota // the thing is content, named by digest
-	flagPlaced             // the version stands in its group
-)
+const flagDigest = 1 << iota // the thing is content, named by digest
 
 type span struct {
 	off uint64
@@ -92,14 +97,17 @@ type attr struct {
 // mention says that an entry is about a thing.
 type mention struct{ entry, next uint32 }
 
-// Graph is the state of a fold. It is not safe for use while Fold runs.
+// Graph is the state of a fold. One goroutine at a time may call what changes
+// it (Fold, FoldParsed, Skip, Compact) or writes it down (WriteTo, Encode). Any
+// number may use its other methods, and views, at the same time.
 type Graph struct {
+	size    atomic.Uint32 // entries that readers see: stored last, when all of an entry is folded
 	arena   arena
 	things  vec[ID, thing]
-	table   []uint32 // open addressing over keys, holds ID
+	table   atomic.Pointer[[]uint32] // open addressing over keys, holds ID
 	rels    vec[uint32, rel]
-	rows    rows   // derived from rels; see rows.go
-	alike   bitset // things that have, or had, a SameAs
+	rows    atomic.Pointer[rows] // derived from rels; see rows.go
+	alike   bitset               // things that have, or had, a SameAs
 	attrs   vec[uint32, attr]
 	ments   vec[uint32, mention]
 	words   words
@@ -108,10 +116,10 @@ type Graph struct {
 	recorded  vec[uint32, prov.Instant] // recordedAt by entry
 	digests   vec[uint32, [16]byte]     // of envelopes, by entry
 	seen      []uint32                  // open addressing over digests, holds entry+1
-	marks     vec[uint32, mark]         // slice lengths at the begin of each entry
-	problems  []problem
-	doubts    []problem // entries whose evidence did not verify, and why
-	retracted []retraction
+	marks     vec[uint32, mark]         // slice lengths at each log size, 0 and Size() included
+	problems  vec[uint32, problem]
+	doubts    vec[uint32, problem] // entries whose evidence did not verify, and why
+	retracted vec[uint32, retraction]
 	slots     []slot
 	fills     []fill
 	slotKeys  map[string]uint32   // word -> slot; rebuilt on load
@@ -122,8 +130,8 @@ type Graph struct {
 	cold func() error
 }
 
-// mark is where each slice stood when an entry began: what a retraction
-// closes lies between two marks.
+// mark is where each slice stood at a log size: what a retraction closes lies
+// between two marks.
 type mark struct{ rels, attrs, asserts, claims, writes, joins uint32 }
 
 // problem is an entry, or a part of one, that the fold could not use.
@@ -138,18 +146,23 @@ type retraction struct{ entry, by uint32 }
 
 // New gives the graph of the empty log.
 func New() *Graph {
-	g := &Graph{slots: make([]slot, 1), slotKeys: map[string]uint32{}, members: map[uint32][]uint32{}, table: make([]uint32, 1024), seen: make([]uint32, 1024)}
+	g := &Graph{slots: make([]slot, 1), slotKeys: map[string]uint32{}, members: map[uint32][]uint32{}, seen: make([]uint32, 1024)}
+	table := make([]uint32, 1024)
+	g.table.Store(&table)
+	g.rows.Store(&rows{})
 	g.things.add(thing{})
 	g.rels.add(rel{})
 	g.attrs.add(attr{})
 	g.ments.add(mention{})
 	g.words.init()
 	g.binding.init()
+	g.mark()
 	return g
 }
 
-// Size gives the number of entries folded.
-func (g *Graph) Size() uint64 { return uint64(g.recorded.len()) }
+// Size gives the number of entries folded. What is said of them is read at
+// once or at any time later; of an entry that is being folded nothing is.
+func (g *Graph) Size() uint64 { return uint64(g.size.Load()) }
 
 // Things gives the number of things.
 func (g *Graph) Things() int { return g.things.len() - 1 }
@@ -178,14 +191,14 @@ func hash[T string | []byte](s T) uint64 {
 
 // lookup finds a thing by its key.
 func (g *Graph) lookup(key string) ID {
-	mask := uint64(len(g.table) - 1)
-	for i := hash(key) & mask; g.table[i] != 0; i = (i + 1) & mask {
-		id := ID(g.table[i])
-		if string(g.bytes(g.things.at(id).key)) == key {
+	table := *g.table.Load()
+	mask := uint64(len(table) - 1)
+	for i := hash(key) & mask; ; i = (i + 1) & mask {
+		id := ID(get(&table[i]))
+		if id == None || string(g.bytes(g.things.at(id).key)) == key {
 			return id
 		}
 	}
-	return None
 }
 
 // intern finds or makes the thing named by ref.
@@ -194,54 +207,65 @@ func (g *Graph) intern(ref prov.Ref, entry uint32) ID {
 	if id := g.lookup(key); id != None {
 		return id
 	}
-	if 4*g.things.len() > 3*len(g.table) {
+	for 4*(g.things.len()+1) > 3*len(*g.table.Load()) { // the series may be new too
 		g.growTable()
 	}
-	id := ID(g.things.len())
+	id := g.name(key, ref, entry)
+	if ref.Version == "" {
+		g.place(id, key)
+		return id
+	}
+	series := ref.Series()
+	s := g.lookup(series.Key())
+	if s == None {
+		s = g.name(series.Key(), series, entry)
+		g.place(s, series.Key())
+	}
+	t := g.things.at(id)
+	t.series, t.nextVer = s, g.things.at(s).firstVer
+	g.place(id, key)
+	put((*uint32)(&g.things.at(s).firstVer), uint32(id))
+	return id
+}
+
+// name makes a thing. Readers do not find it before it is placed.
+func (g *Graph) name(key string, ref prov.Ref, entry uint32) ID {
 	t := thing{key: g.store(key), kind: g.words.kind(ref.Kind), entry: entry}
 	if ref.IsDigest() {
 		t.flags |= flagDigest
 	}
-	g.things.add(t)
-	g.place(id, key)
-	if ref.Version != "" {
-		s := g.intern(ref.Series(), entry)
-		g.things.at(id).series = s
-		g.things.at(id).nextVer = g.things.at(s).firstVer
-		g.things.at(s).firstVer = id
-	}
-	return id
+	return g.things.add(t)
 }
 
-func (g *Graph) place(id ID, key string) {
-	mask := uint64(len(g.table) - 1)
-	i := hash(key) & mask
-	for g.table[i] != 0 {
+func (g *Graph) place(id ID, key string) { placeIn(*g.table.Load(), id, hash(key)) }
+
+func placeIn(table []uint32, id ID, h uint64) {
+	mask := uint64(len(table) - 1)
+	i := h & mask
+	for table[i] != 0 {
 		i = (i + 1) & mask
 	}
-	g.table[i] = uint32(id)
+	put(&table[i], uint32(id))
 }
 
 func (g *Graph) growTable() {
-	g.table = make([]uint32, 2*len(g.table))
-	mask := uint64(len(g.table) - 1)
+	table := make([]uint32, 2*len(*g.table.Load()))
 	for id := ID(1); id < ID(g.things.end()); id++ {
-		i := hash(g.bytes(g.things.at(id).key)) & mask
-		for g.table[i] != 0 {
-			i = (i + 1) & mask
-		}
-		g.table[i] = uint32(id)
+		placeIn(table, id, hash(g.bytes(g.things.at(id).key)))
 	}
+	g.table.Store(&table)
 }
 
 // newRel appends a relation and links it in both directions.
 func (g *Graph) newRel(r rel) uint32 {
-	p := g.rels.end()
-	r.nextOut, r.nextIn = g.things.at(r.from).out, g.things.at(r.to).in
-	g.things.at(r.from).out, g.things.at(r.to).in = p, p
-	g.rels.add(r)
-	g.rows.fresh.add(r.from)
-	g.rows.fresh.add(r.to)
+	from, to := g.things.at(r.from), g.things.at(r.to)
+	r.nextOut, r.nextIn = from.out, to.in
+	p := g.rels.add(r)
+	fresh := &g.rows.Load().fresh
+	fresh.add(r.from)
+	fresh.add(r.to)
+	put(&from.out, p)
+	put(&to.in, p)
 	if r.typ == prov.SameAs {
 		g.alike.add(r.from)
 		g.alike.add(r.to)
@@ -253,8 +277,9 @@ func (g *Graph) newAttr(id ID, key, val string, at prov.Instant, entry uint32) {
 	if val == "" {
 		return
 	}
-	g.things.at(id).attr = g.attrs.add(attr{thing: id, next: g.things.at(id).attr, key: g.words.intern(key),
-		val: g.store(val), at: at, entry: entry, kt: openKnown})
+	t := g.things.at(id)
+	put(&t.attr, g.attrs.add(attr{thing: id, next: t.attr, key: g.words.intern(key),
+		val: g.store(val), at: at, entry: entry, kt: openKnown}))
 }
 
 func (g *Graph) mentionOf(id ID, entry uint32) {
@@ -262,21 +287,23 @@ func (g *Graph) mentionOf(id ID, entry uint32) {
 	if t.mention != nilPos && t.lastEntry == entry {
 		return
 	}
-	t.mention, t.lastEntry = g.ments.add(mention{entry, t.mention}), entry
+	t.lastEntry = entry
+	put(&t.mention, g.ments.add(mention{entry, t.mention}))
 }
 
 func (g *Graph) problem(entry uint32, what string) {
-	g.problems = append(g.problems, problem{entry: entry, what: g.store(what)})
+	g.problems.add(problem{entry: entry, what: g.store(what)})
 }
 
 // words is the table of short texts that repeat: kinds, roles, attribute keys.
 type words struct {
-	list  []string
-	index map[string]uint32
+	list  vec[uint32, string]
+	index map[string]uint32 // of the fold alone
 }
 
 func (w *words) init() {
-	w.list, w.index = []string{""}, map[string]uint32{"": 0}
+	w.index = map[string]uint32{}
+	w.intern("")
 	for _, k := range prov.Kinds() {
 		w.intern("kind:" + string(k))
 	}
@@ -286,8 +313,7 @@ func (w *words) intern(s string) uint32 {
 	if i, ok := w.index[s]; ok {
 		return i
 	}
-	i := uint32(len(w.list))
-	w.list = append(w.list, s)
+	i := w.list.add(s)
 	w.index[s] = i
 	return i
 }

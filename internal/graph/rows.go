@@ -3,6 +3,7 @@ package graph
 import (
 	"slices"
 	"sort"
+	"sync/atomic"
 	"time"
 
 	"github.com/stemma-lineage/stemma/prov"
@@ -28,17 +29,38 @@ type rows struct {
 	fresh    bitset // things with relations from base on
 }
 
-// bitset is a set of things.
-type bitset []uint64
+// bitset is a set of things that only grows. It is read while it grows: who
+// reads it after a size was published finds what was added before.
+type bitset struct{ words atomic.Pointer[[]uint64] }
 
 func (s *bitset) add(id ID) {
-	for int(id/64) >= len(*s) {
-		*s = append(*s, 0)
+	words, w := s.all(), int(id/64)
+	if w >= len(words) { // to the length that is needed, for snapshot files
+		if w >= cap(words) {
+			words = append(make([]uint64, 0, max(16, w+1, 2*cap(words))), words...)
+		}
+		words = words[:w+1]
+		longer := words
+		s.words.Store(&longer)
 	}
-	(*s)[id/64] |= 1 << (id % 64)
+	if x := words[w] | 1<<(id%64); x != words[w] {
+		atomic.StoreUint64(&words[w], x)
+	}
 }
 
-func (s bitset) has(id ID) bool { return int(id/64) < len(s) && s[id/64]>>(id%64)&1 != 0 }
+func (s *bitset) has(id ID) bool {
+	words := s.all()
+	return int(id/64) < len(words) && atomic.LoadUint64(&words[id/64])>>(id%64)&1 != 0
+}
+
+func (s *bitset) all() []uint64 {
+	if p := s.words.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+func (s *bitset) set(words []uint64) { s.words.Store(&words) }
 
 type row struct {
 	word []uint64
@@ -69,7 +91,7 @@ func bucket(t prov.Instant) (b uint64, ok bool) {
 
 func (r *rel) word(target ID) uint64 {
 	b, ok := bucket(r.vf)
-	if !ok || r.vt != prov.Forever || r.kt != openKnown {
+	if !ok || r.vt != prov.Forever || get(&r.kt) != openKnown {
 		b = b&wordBucket | wordExcept
 	}
 	return uint64(target)<<32 | uint64(r.typ)<<typeShift | b
@@ -78,12 +100,13 @@ func (r *rel) word(target ID) uint64 {
 // Compact takes all relations into the rows. It changes no answer.
 func (g *Graph) Compact() {
 	n := g.rels.end()
-	if g.rows.base == n && len(g.rows.outStart) == g.things.len()+1 {
+	if old := g.rows.Load(); old.base == n && len(old.outStart) == g.things.len()+1 {
 		return
 	}
-	g.rows = rows{base: n}
-	g.rows.outStart, g.rows.out = g.pack(func(r *rel) (ID, ID) { return r.from, r.to })
-	g.rows.inStart, g.rows.in = g.pack(func(r *rel) (ID, ID) { return r.to, r.from })
+	r := &rows{base: n}
+	r.outStart, r.out = g.pack(func(r *rel) (ID, ID) { return r.from, r.to })
+	r.inStart, r.in = g.pack(func(r *rel) (ID, ID) { return r.to, r.from })
+	g.rows.Store(r)
 }
 
 // pack sorts all relations by one of their ends, by counting.
@@ -112,17 +135,18 @@ func (g *Graph) pack(ends func(*rel) (at, target ID)) ([]uint32, row) {
 
 // except marks a relation whose rectangle was changed after it was packed.
 func (g *Graph) except(p uint32) {
-	if p >= g.rows.base {
+	x := g.rows.Load()
+	if p >= x.base {
 		return
 	}
 	r := g.rels.at(p)
 	mark := func(w row, lo, hi uint32) {
 		if i, ok := slices.BinarySearch(w.rel[lo:hi], p); ok {
-			w.word[lo+uint32(i)] |= wordExcept
+			atomic.OrUint64(&w.word[lo+uint32(i)], wordExcept)
 		}
 	}
-	mark(g.rows.out, g.rows.outStart[r.from], g.rows.outStart[r.from+1])
-	mark(g.rows.in, g.rows.inStart[r.to], g.rows.inStart[r.to+1])
+	mark(x.out, x.outStart[r.from], x.outStart[r.from+1])
+	mark(x.in, x.inStart[r.to], x.inStart[r.to+1])
 }
 
 // Neighbour is the other end of a relation, and the relation's type.
@@ -144,36 +168,36 @@ func (v *View) Alike(id ID) bool { return v.g.alike.has(id) }
 // far as the view sees them, newest first. A thing to which several relations
 // lead is appended several times.
 func (v *View) AppendOut(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbour {
-	g := v.g
-	if g.rows.fresh.has(id) {
-		for p := g.things.at(id).out; p >= max(g.rows.base, 1); p = g.rels.at(p).nextOut {
+	g, rows := v.g, v.rows
+	if rows.fresh.has(id) {
+		for p := get(&g.things.at(id).out); p >= max(rows.base, 1); p = g.rels.at(p).nextOut {
 			if r := g.rels.at(p); mask.Has(r.typ) && v.sees(r) {
 				dst = append(dst, Neighbour(r.word(r.to)))
 			}
 		}
 	}
-	return v.scan(dst, &g.rows.out, g.rows.outStart, id, mask)
+	return v.scan(dst, &rows.out, rows.outStart, id, mask)
 }
 
 // AppendIn is AppendOut of the relations that lead to id.
 func (v *View) AppendIn(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbour {
-	g := v.g
-	if g.rows.fresh.has(id) {
-		for p := g.things.at(id).in; p >= max(g.rows.base, 1); p = g.rels.at(p).nextIn {
+	g, rows := v.g, v.rows
+	if rows.fresh.has(id) {
+		for p := get(&g.things.at(id).in); p >= max(rows.base, 1); p = g.rels.at(p).nextIn {
 			if r := g.rels.at(p); mask.Has(r.typ) && v.sees(r) {
 				dst = append(dst, Neighbour(r.word(r.from)))
 			}
 		}
 	}
-	return v.scan(dst, &g.rows.in, g.rows.inStart, id, mask)
+	return v.scan(dst, &rows.in, rows.inStart, id, mask)
 }
 
 // Prepare looks at the rows of up to 64 things at once, so that they are near
 // when they are read one after the other; in is for AppendIn.
 func (v *View) Prepare(ids []ID, in bool) {
-	start, w := v.g.rows.outStart, &v.g.rows.out
+	start, w := v.rows.outStart, &v.rows.out
 	if in {
-		start, w = v.g.rows.inStart, &v.g.rows.in
+		start, w = v.rows.inStart, &v.rows.in
 	}
 	var lo, hi [64]uint32
 	ids = ids[:min(len(ids), len(lo))]
@@ -185,8 +209,8 @@ func (v *View) Prepare(ids []ID, in bool) {
 	var sum uint64
 	for i := range ids {
 		if lo[i] < hi[i] {
-			sum += w.word[lo[i]]
-			if v.relEnd < v.g.rows.base {
+			sum += atomic.LoadUint64(&w.word[lo[i]])
+			if v.relEnd < v.rows.base {
 				sum += uint64(w.rel[hi[i]-1])
 			}
 		}
@@ -202,7 +226,7 @@ func (v *View) scan(dst []Neighbour, w *row, start []uint32, id ID, mask prov.Re
 	}
 	lo, hi := start[id], start[id+1]
 	words, rels := w.word[lo:hi], w.rel[lo:hi]
-	if v.relEnd < v.g.rows.base && len(rels) > 0 && rels[len(rels)-1] >= v.relEnd { // an earlier log size: a prefix of the row
+	if v.relEnd < v.rows.base && len(rels) > 0 && rels[len(rels)-1] >= v.relEnd { // an earlier log size: a prefix of the row
 		n := sort.Search(len(rels), func(i int) bool { return rels[i] >= v.relEnd })
 		words = words[:n]
 	}
@@ -213,7 +237,7 @@ func (v *View) scan(dst []Neighbour, w *row, start []uint32, id ID, mask prov.Re
 	n := len(dst)
 	dst = slices.Grow(dst, len(words))[:n+len(words)]
 	for i := len(words) - 1; i >= 0; i-- {
-		x := words[i]
+		x := atomic.LoadUint64(&words[i])
 		b := x & wordBucket
 		sees := uint64(mask) >> (uint32(x) >> typeShift) & ((b - now) >> 63) // b < now
 		if x&wordExcept != 0 || b == now {

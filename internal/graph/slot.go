@@ -188,7 +188,7 @@ func (g *Graph) retract(entry uint64, k uint32) {
 	from, to := *g.marks.at(e), *g.marks.at(e + 1)
 	b := &g.binding
 	for p := from.attrs; p < to.attrs; p++ {
-		g.attrs.at(p).kt = min(g.attrs.at(p).kt, k)
+		put(&g.attrs.at(p).kt, min(g.attrs.at(p).kt, k))
 	}
 	for p := from.rels; p < to.rels; p++ {
 		if g.rels.at(p).entry == e && g.rels.at(p).assert == 0 {
@@ -203,13 +203,13 @@ func (g *Graph) retract(entry uint64, k uint32) {
 	}
 	for p := from.writes; p < to.writes; p++ {
 		if b.writes.at(p).kt == openKnown {
-			b.writes.at(p).kt = k
+			put(&b.writes.at(p).kt, k)
 			g.moveVersion(b.writes.at(p).version, k)
 		}
 	}
 	for p := from.claims; p < to.claims; p++ {
 		if b.claims.at(p).kt == openKnown {
-			b.claims.at(p).kt = k
+			put(&b.claims.at(p).kt, k)
 			g.refreshAct(b.claims.at(p).act, k)
 		}
 	}
@@ -223,7 +223,7 @@ func (g *Graph) retract(entry uint64, k uint32) {
 	for _, gr := range slices.Sorted(maps.Keys(split)) {
 		g.splitGroup(gr, k)
 	}
-	g.retracted = append(g.retracted, retraction{e, k})
+	g.retracted.add(retraction{e, k})
 	if to.rels == from.rels && to.attrs == from.attrs && to.asserts == from.asserts {
 		g.problem(k, "retracts an entry that said nothing here; a retraction cannot itself be retracted, record the statement again")
 	}

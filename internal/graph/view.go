@@ -7,10 +7,12 @@ import (
 	"github.com/stemma-lineage/stemma/prov"
 )
 
-// View answers as of one log size and one valid time. It is a value; the
-// graph must not be folded into while it is used.
+// View answers as of one log size and one valid time. It is a value, costs
+// nothing to take, and answers the same whatever is folded into the graph
+// meanwhile.
 type View struct {
 	g      *Graph
+	rows   *rows // as they were when the view was taken, or later
 	known  uint32
 	valid  prov.Instant
 	bucket uint64 // of valid; see rows
@@ -20,10 +22,9 @@ type View struct {
 
 // At gives the view as of asOf. A known size beyond the graph means all of it.
 func (g *Graph) At(asOf prov.AsOf) View {
-	v := View{g: g, known: uint32(min(asOf.Known, g.Size())), valid: asOf.Valid, relEnd: g.rels.end()}
-	if uint64(v.known) < g.Size() {
-		v.relEnd = g.marks.at(v.known).rels
-	}
+	v := View{g: g, known: uint32(min(asOf.Known, g.Size())), valid: asOf.Valid}
+	v.rows = g.rows.Load() // after the size: what is known lies in these rows, or after them
+	v.relEnd = g.marks.at(v.known).rels
 	b, ok := bucket(v.valid)
 	switch {
 	case ok:
@@ -87,20 +88,21 @@ func (v View) Key(id ID) []byte { return v.g.bytes(v.g.things.at(id).key) }
 // IsDigest tells whether the thing is content named by its digest.
 func (v View) IsDigest(id ID) bool { return v.g.things.at(id).flags&flagDigest != 0 }
 
-// Len gives the bound of all IDs: 1 <= id < Len.
+// Len gives a bound of all IDs: 1 <= id < Len. It grows while entries are
+// folded; what the view knows lies below it from the first.
 func (v View) Len() int { return v.g.things.len() }
 
 // Known tells whether the thing was mentioned by then.
 func (v View) Known(id ID) bool { return v.g.things.at(id).entry < v.known }
 
 func (v View) sees(r *rel) bool {
-	return r.kf < v.known && v.known <= r.kt && (v.valid == prov.Forever || r.vf <= v.valid && v.valid < r.vt)
+	return r.kf < v.known && v.known <= get(&r.kt) && (v.valid == prov.Forever || r.vf <= v.valid && v.valid < r.vt)
 }
 
 // Out yields the relations from id that the view sees, newest first.
 func (v View) Out(id ID) iter.Seq[*rel] {
 	return func(yield func(*rel) bool) {
-		for p := v.g.things.at(id).out; p != 0; {
+		for p := get(&v.g.things.at(id).out); p != 0; {
 			r := v.g.rels.at(p)
 			p = r.nextOut
 			if v.sees(r) && !yield(r) {
@@ -113,7 +115,7 @@ func (v View) Out(id ID) iter.Seq[*rel] {
 // In yields the relations to id that the view sees, newest first.
 func (v View) In(id ID) iter.Seq[*rel] {
 	return func(yield func(*rel) bool) {
-		for p := v.g.things.at(id).in; p != 0; {
+		for p := get(&v.g.things.at(id).in); p != 0; {
 			r := v.g.rels.at(p)
 			p = r.nextIn
 			if v.sees(r) && !yield(r) {
@@ -137,7 +139,7 @@ type Ever struct {
 // view's, whatever its valid instant.
 func (v View) EverOut(id ID) iter.Seq[Ever] {
 	return func(yield func(Ever) bool) {
-		for p := v.g.things.at(id).out; p != 0; p = v.g.rels.at(p).nextOut {
+		for p := get(&v.g.things.at(id).out); p != 0; p = v.g.rels.at(p).nextOut {
 			if r := v.g.rels.at(p); r.kf < v.known && !yield(v.ever(r)) {
 				return
 			}
@@ -148,7 +150,7 @@ func (v View) EverOut(id ID) iter.Seq[Ever] {
 // EverIn yields all relations to id as EverOut does those from it.
 func (v View) EverIn(id ID) iter.Seq[Ever] {
 	return func(yield func(Ever) bool) {
-		for p := v.g.things.at(id).in; p != 0; p = v.g.rels.at(p).nextIn {
+		for p := get(&v.g.things.at(id).in); p != 0; p = v.g.rels.at(p).nextIn {
 			if r := v.g.rels.at(p); r.kf < v.known && !yield(v.ever(r)) {
 				return
 			}
@@ -158,8 +160,8 @@ func (v View) EverIn(id ID) iter.Seq[Ever] {
 
 func (v View) ever(r *rel) Ever {
 	e := Ever{Relation: v.Relation(r), Begin: v.Recorded(uint64(r.kf)), End: prov.Forever}
-	if r.kt < v.known { // at size kt it still holds: the entry at that index ends it
-		e.End, e.Ended = v.Recorded(uint64(r.kt)), uint64(r.kt)
+	if kt := get(&r.kt); kt < v.known { // at size kt it still holds: the entry at that index ends it
+		e.End, e.Ended = v.Recorded(uint64(kt)), uint64(kt)
 	}
 	return e
 }
@@ -177,14 +179,14 @@ type Claim struct {
 // up to the view's, newest first.
 func (v View) Claims(id ID) iter.Seq[Claim] {
 	return func(yield func(Claim) bool) {
-		for p := v.g.things.at(id).attr; p != 0; p = v.g.attrs.at(p).next {
+		for p := get(&v.g.things.at(id).attr); p != 0; p = v.g.attrs.at(p).next {
 			a := v.g.attrs.at(p)
 			if a.entry >= v.known {
 				continue
 			}
-			c := Claim{Key: v.g.words.list[a.key], Value: v.g.text(a.val), At: a.at, Entry: uint64(a.entry)}
-			if a.kt < v.known {
-				c.Retracted, c.Ended = true, uint64(a.kt)
+			c := Claim{Key: *v.g.words.list.at(a.key), Value: v.g.text(a.val), At: a.at, Entry: uint64(a.entry)}
+			if kt := get(&a.kt); kt < v.known {
+				c.Retracted, c.Ended = true, uint64(kt)
 			}
 			if !yield(c) {
 				return
@@ -209,14 +211,14 @@ func (r *rel) Named() bool { return r.rule == ruleNamed }
 // Relation gives a relation of a list as a value.
 func (v View) Relation(r *rel) Relation {
 	return Relation{Type: r.typ, From: r.from, To: r.to, Valid: prov.Period{From: r.vf, To: r.vt},
-		Entry: uint64(r.entry), Since: uint64(r.kf), Rule: ruleNames[r.rule], Role: v.g.words.list[r.role]}
+		Entry: uint64(r.entry), Since: uint64(r.kf), Rule: ruleNames[r.rule], Role: *v.g.words.list.at(r.role)}
 }
 
 // Entries gives the entries that are about the thing, ascending; when there
 // is none, the first that mentions it.
 func (v View) Entries(id ID) []uint64 {
 	var out []uint64
-	for p := v.g.things.at(id).mention; p != 0; p = v.g.ments.at(p).next {
+	for p := get(&v.g.things.at(id).mention); p != 0; p = v.g.ments.at(p).next {
 		if e := v.g.ments.at(p).entry; e < v.known {
 			out = append(out, uint64(e))
 		}
@@ -238,9 +240,9 @@ func (v View) Attributes(id ID) map[string]string {
 		val string
 	}
 	found := map[uint32]best{}
-	for p := v.g.things.at(id).attr; p != 0; p = v.g.attrs.at(p).next {
+	for p := get(&v.g.things.at(id).attr); p != 0; p = v.g.attrs.at(p).next {
 		a := v.g.attrs.at(p)
-		if a.entry >= v.known || v.known > a.kt || (v.valid != prov.Forever && a.at > v.valid) {
+		if a.entry >= v.known || v.known > get(&a.kt) || (v.valid != prov.Forever && a.at > v.valid) {
 			continue
 		}
 		val := v.g.text(a.val)
@@ -250,7 +252,7 @@ func (v View) Attributes(id ID) map[string]string {
 	}
 	out := make(map[string]string, len(found))
 	for k, b := range found {
-		out[v.g.words.list[k]] = b.val
+		out[*v.g.words.list.at(k)] = b.val
 	}
 	return out
 }
@@ -258,9 +260,9 @@ func (v View) Attributes(id ID) map[string]string {
 // Said gives the attributes of a thing that one entry claims.
 func (v View) Said(id ID, entry uint64) map[string]string {
 	out := map[string]string{}
-	for p := v.g.things.at(id).attr; p != 0; p = v.g.attrs.at(p).next {
-		if a := v.g.attrs.at(p); uint64(a.entry) == entry && a.entry < v.known && v.known <= a.kt {
-			out[v.g.words.list[a.key]] = v.g.text(a.val)
+	for p := get(&v.g.things.at(id).attr); p != 0; p = v.g.attrs.at(p).next {
+		if a := v.g.attrs.at(p); uint64(a.entry) == entry && a.entry < v.known && v.known <= get(&a.kt) {
+			out[*v.g.words.list.at(a.key)] = v.g.text(a.val)
 		}
 	}
 	return out
@@ -269,14 +271,14 @@ func (v View) Said(id ID, entry uint64) map[string]string {
 // Times gives the dates of an activity as of the view; ok is false for
 // anything else.
 func (v View) Times(id ID) (t Times, ok bool) {
-	a := v.g.things.at(id).act
+	a := get(&v.g.things.at(id).act)
 	if a == 0 {
 		return Times{}, false
 	}
 	b := &v.g.binding
 	t, _, _, _, _ = foldClaims(func(add func(*claim)) {
-		for p := b.acts.at(a).claim; p != 0; p = b.claims.at(p).next {
-			if c := b.claims.at(p); c.entry < v.known && v.known <= c.kt {
+		for p := get(&b.acts.at(a).claim); p != 0; p = b.claims.at(p).next {
+			if c := b.claims.at(p); c.entry < v.known && v.known <= get(&c.kt) {
 				add(c)
 			}
 		}
@@ -296,19 +298,19 @@ type TimesClaim struct {
 // the view's.
 func (v View) EverTimes(id ID) iter.Seq[TimesClaim] {
 	return func(yield func(TimesClaim) bool) {
-		a := v.g.things.at(id).act
+		a := get(&v.g.things.at(id).act)
 		if a == 0 {
 			return
 		}
 		b := &v.g.binding
-		for p := b.acts.at(a).claim; p != 0; p = b.claims.at(p).next {
+		for p := get(&b.acts.at(a).claim); p != 0; p = b.claims.at(p).next {
 			c := b.claims.at(p)
 			if c.entry >= v.known {
 				continue
 			}
 			t := TimesClaim{Start: c.start, End: c.end, Entry: uint64(c.entry)}
-			if c.kt < v.known {
-				t.Retracted, t.Ended = true, uint64(c.kt)
+			if kt := get(&c.kt); kt < v.known {
+				t.Retracted, t.Ended = true, uint64(kt)
 			}
 			if !yield(t) {
 				return
@@ -322,8 +324,11 @@ func (v View) Recorded(entry uint64) prov.Instant { return *v.g.recorded.at(uint
 
 // SizeAt gives how many entries were recorded at t or before.
 func (g *Graph) SizeAt(t prov.Instant) uint64 {
-	return uint64(sort.Search(g.recorded.len(), func(i int) bool { return *g.recorded.at(uint32(i)) > t }))
+	return uint64(sort.Search(int(g.Size()), func(i int) bool { return *g.recorded.at(uint32(i)) > t }))
 }
+
+// firstVer gives the newest version of a series in order of mention.
+func (v View) firstVer(series ID) ID { return ID(get((*uint32)(&v.g.things.at(series).firstVer))) }
 
 // SeriesOf gives the series of a version.
 func (v View) SeriesOf(id ID) ID { return v.g.things.at(id).series }
@@ -343,7 +348,7 @@ type Version struct {
 // With valid time limited, versions written later are left out.
 func (v View) Versions(series ID) []Version {
 	var out []Version
-	for p := v.g.things.at(series).firstVer; p != None; p = v.g.things.at(p).nextVer {
+	for p := v.firstVer(series); p != None; p = v.g.things.at(p).nextVer {
 		if !v.Known(p) {
 			continue
 		}
@@ -367,9 +372,9 @@ func (v View) written(id ID) (prov.Instant, bool) {
 	b := &v.g.binding
 	at, reg := prov.Forever, prov.Forever
 	ok := false
-	for p := v.g.things.at(id).writes; p != 0; p = b.writes.at(p).nextOfVer {
+	for p := get(&v.g.things.at(id).writes); p != 0; p = b.writes.at(p).nextOfVer {
 		w := b.writes.at(p)
-		if w.entry >= v.known || v.known > w.kt {
+		if w.entry >= v.known || v.known > get(&w.kt) {
 			continue
 		}
 		if w.act == 0 {
@@ -377,8 +382,8 @@ func (v View) written(id ID) (prov.Instant, bool) {
 			continue
 		}
 		_, _, wrote, failed, _ := foldClaims(func(add func(*claim)) {
-			for q := b.acts.at(w.act).claim; q != 0; q = b.claims.at(q).next {
-				if c := b.claims.at(q); c.entry < v.known && v.known <= c.kt {
+			for q := get(&b.acts.at(w.act).claim); q != 0; q = b.claims.at(q).next {
+				if c := b.claims.at(q); c.entry < v.known && v.known <= get(&c.kt) {
 					add(c)
 				}
 			}
@@ -402,10 +407,12 @@ type Problem struct {
 // Problems lists the entries known in the view that could not be used.
 func (v View) Problems() []Problem {
 	var out []Problem
-	for _, p := range v.g.problems {
-		if p.entry < v.known {
-			out = append(out, Problem{uint64(p.entry), v.g.text(p.what)})
+	for i := range v.g.problems.end() {
+		p := v.g.problems.at(i)
+		if p.entry >= v.known {
+			break
 		}
+		out = append(out, Problem{uint64(p.entry), v.g.text(p.what)})
 	}
 	return out
 }
@@ -413,18 +420,19 @@ func (v View) Problems() []Problem {
 // Doubt tells whether the evidence that an entry was made from failed the
 // check of its signatures when it was recorded, and why.
 func (v View) Doubt(entry uint64) (reason string, ok bool) {
-	ds := v.g.doubts
-	i := sort.Search(len(ds), func(i int) bool { return uint64(ds[i].entry) >= entry })
-	if i == len(ds) || uint64(ds[i].entry) != entry || entry >= uint64(v.known) {
+	ds := &v.g.doubts
+	n := ds.len()
+	i := sort.Search(n, func(i int) bool { return uint64(ds.at(uint32(i)).entry) >= entry })
+	if i == n || uint64(ds.at(uint32(i)).entry) != entry || entry >= uint64(v.known) {
 		return "", false
 	}
-	return v.g.text(ds[i].what), true
+	return v.g.text(ds.at(uint32(i)).what), true
 }
 
 // RetractedBy gives the entry that retracted entry, if the view knows one.
 func (v View) RetractedBy(entry uint64) (by uint64, ok bool) {
-	for _, r := range v.g.retracted {
-		if uint64(r.entry) == entry && r.by < v.known {
+	for i := range v.g.retracted.end() {
+		if r := v.g.retracted.at(i); uint64(r.entry) == entry && r.by < v.known {
 			return uint64(r.by), true
 		}
 	}
@@ -491,17 +499,18 @@ var lower = func() (t [256]byte) {
 	return t
 }()
 
-// Touching yields the entries that make a relation with, or a version of, any
-// thing that the given entries made relations with, and those that could not
-// be used.
-func (g *Graph) Touching(entries []uint64) iter.Seq[uint64] {
+// Touching yields the entries up to the view's log size that make a relation
+// with, or a version of, any thing that the given entries made relations with,
+// and those that could not be used.
+func (v View) Touching(entries []uint64) iter.Seq[uint64] {
 	return func(yield func(uint64) bool) {
+		g := v.g
 		in := map[uint64]bool{}
 		for _, e := range entries {
 			in[e] = true
 		}
 		things := map[ID]bool{}
-		for p := uint32(1); p < g.rels.end(); p++ {
+		for p := uint32(1); p < v.relEnd; p++ {
 			r := g.rels.at(p)
 			if in[uint64(r.entry)] || in[uint64(r.kf)] {
 				things[r.from], things[r.to] = true, true
@@ -509,24 +518,24 @@ func (g *Graph) Touching(entries []uint64) iter.Seq[uint64] {
 		}
 		for id := range things {
 			if s := g.things.at(id).series; s != None {
-				for v := g.things.at(s).firstVer; v != None; v = g.things.at(v).nextVer {
-					things[v] = true
+				for p := v.firstVer(s); p != None; p = g.things.at(p).nextVer {
+					things[p] = true
 				}
 			}
 		}
-		for p := uint32(1); p < g.rels.end(); p++ {
+		for p := uint32(1); p < v.relEnd; p++ {
 			r := g.rels.at(p)
 			if (things[r.from] || things[r.to]) && (!yield(uint64(r.entry)) || !yield(uint64(r.kf))) {
 				return
 			}
 		}
-		for _, p := range g.problems {
-			if !yield(uint64(p.entry)) {
+		for i := range g.problems.end() {
+			if e := g.problems.at(i).entry; e < v.known && !yield(uint64(e)) {
 				return
 			}
 		}
-		for _, r := range g.retracted {
-			if !yield(uint64(r.entry)) || !yield(uint64(r.by)) {
+		for i := range g.retracted.end() {
+			if r := g.retracted.at(i); r.by < v.known && (!yield(uint64(r.entry)) || !yield(uint64(r.by))) {
 				return
 			}
 		}
