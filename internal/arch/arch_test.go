@@ -19,7 +19,7 @@ const module = "github.com/stemma-lineage/stemma/"
 // layers lists the packages from the bottom up. A package imports only from
 // layers below its own.
 var layers = [][]string{
-	{"prov", "internal/durable"},
+	{"prov", "internal/durable", "internal/capture/trace/shim"},
 	{"statement"},
 	{"internal/evlog", "internal/gen", "internal/graph", "internal/keys", "internal/importer", "internal/importer/rawjson", "internal/capture/trace"},
 	{"internal/query", "internal/importer/importertest", "internal/importer/openlineage", "internal/importer/mlflow", "internal/importer/otel", "internal/importer/git", "internal/importer/githuboidc", "internal/importer/provjson", "internal/importer/sigstore", "internal/importer/bom", "internal/importer/rawyaml"},

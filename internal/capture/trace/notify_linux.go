@@ -13,6 +13,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/stemma-lineage/stemma/internal/capture/trace/shim"
 	"golang.org/x/sys/unix"
 )
 
@@ -38,8 +39,8 @@ type notifyWay struct {
 	epoll    int // of the pidfds
 	stop     int // an event descriptor
 	keeper   *os.Process
-	kc       channel
-	board    *board
+	kc       shim.Channel
+	board    *shim.Board
 	page     []byte
 	o        *observer
 	served   bool          // serve was started
@@ -50,18 +51,18 @@ type notifyWay struct {
 	calls  int
 }
 
-func (w *notifyWay) follow(_ context.Context, l *launch, m message) (<-chan struct{}, error) {
+func (w *notifyWay) follow(_ context.Context, l *launch, m shim.Message) (<-chan struct{}, error) {
 	w.col, w.ended = l.col, make(chan struct{})
-	w.listener, w.epoll, w.stop, w.kc = -1, -1, -1, channel{-1}
+	w.listener, w.epoll, w.stop, w.kc = -1, -1, -1, shim.Channel{FD: -1}
 	// The keeper starts while the shim does.
 	if err := w.startKeeper(); err != nil {
 		return nil, err
 	}
 	m.Filter, m.Listener = true, true
-	if err := l.c.send(m); err != nil {
+	if err := l.c.Send(m); err != nil {
 		return nil, err
 	}
-	got, fds, err := l.c.expect("prepared")
+	got, fds, err := l.c.Expect("prepared")
 	if err != nil {
 		return nil, err
 	}
@@ -72,10 +73,10 @@ func (w *notifyWay) follow(_ context.Context, l *launch, m message) (<-chan stru
 	if err := w.checkSizes(); err != nil {
 		return nil, err
 	}
-	if err := w.kc.send(message{Do: "keep"}, w.listener); err != nil {
+	if err := w.kc.Send(shim.Message{Do: "keep"}, w.listener); err != nil {
 		return nil, fmt.Errorf("handing the listener to the keeper: %w", err)
 	}
-	if _, _, err := w.kc.expect("kept"); err != nil {
+	if _, _, err := w.kc.Expect("kept"); err != nil {
 		return nil, fmt.Errorf("handing the listener to the keeper: %w", err)
 	}
 	// Linux 6.6: the answer wakes the waiting thread on this processor, which
@@ -102,7 +103,7 @@ func (w *notifyWay) checkSizes() error {
 	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_NOTIF_SIZES, 0, uintptr(unsafe.Pointer(&sizes))); errno != 0 {
 		return fmt.Errorf("asking for the size of notifications: %w", errno)
 	}
-	if sizes[0] != uint16(unsafe.Sizeof(notification{})) || sizes[1] != uint16(unsafe.Sizeof(reply{})) {
+	if sizes[0] != uint16(unsafe.Sizeof(shim.Notification{})) || sizes[1] != uint16(unsafe.Sizeof(shim.Reply{})) {
 		return fmt.Errorf("this kernel's notifications have %d and %d bytes, which is not known", sizes[0], sizes[1])
 	}
 	return nil
@@ -118,34 +119,34 @@ func (w *notifyWay) startKeeper() error {
 		return fmt.Errorf("sharing a page with the keeper: %w", err)
 	}
 	defer unix.Close(fd)
-	if err := unix.Ftruncate(fd, boardSize); err != nil {
+	if err := unix.Ftruncate(fd, shim.BoardSize); err != nil {
 		return fmt.Errorf("sharing a page with the keeper: %w", err)
 	}
-	if w.board, w.page, err = mapBoard(fd); err != nil {
+	if w.board, w.page, err = shim.MapBoard(fd); err != nil {
 		return fmt.Errorf("sharing a page with the keeper: %w", err)
 	}
-	w.keeper, w.kc, err = startHelper(keeperArg, fd)
+	w.keeper, w.kc, err = startHelper(shim.KeeperArg, fd)
 	return err
 }
 
 // startHelper starts a process that stays when this one ends, in a session of
 // its own so that no signal of the terminal reaches it.
-func startHelper(arg string, fds ...int) (*os.Process, channel, error) {
-	ours, theirs, err := newChannels()
+func startHelper(arg string, fds ...int) (*os.Process, shim.Channel, error) {
+	ours, theirs, err := shim.NewChannels()
 	if err != nil {
 		return nil, ours, err
 	}
-	defer theirs.close()
-	files, places, err := extraFiles(append([]int{theirs.fd}, fds...)...)
+	defer theirs.Close()
+	files, places, err := shim.ExtraFiles(append([]int{theirs.FD}, fds...)...)
 	defer closeAll(files)
 	if err != nil {
-		ours.close()
-		return nil, channel{-1}, err
+		ours.Close()
+		return nil, shim.Channel{FD: -1}, err
 	}
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
-		ours.close()
-		return nil, channel{-1}, err
+		ours.Close()
+		return nil, shim.Channel{FD: -1}, err
 	}
 	defer null.Close()
 	argv := []string{os.Args[0], arg}
@@ -158,10 +159,10 @@ func startHelper(arg string, fds ...int) (*os.Process, channel, error) {
 		Sys:   &unix.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
-		ours.close()
-		return nil, channel{-1}, fmt.Errorf("starting a helper process: %w", err)
+		ours.Close()
+		return nil, shim.Channel{FD: -1}, fmt.Errorf("starting a helper process: %w", err)
 	}
-	ours.timeout(startTimeout)
+	ours.Timeout(startTimeout)
 	return p, ours, nil
 }
 
@@ -234,7 +235,7 @@ func (w *notifyWay) processEnded(fd, tgid int) {
 func (w *notifyWay) endAll(stopped bool) {
 	var alive []string
 	for fd, tgid := range w.pidfds {
-		if !stopped || poll(int(fd), 0) != 0 {
+		if !stopped || shim.Poll(int(fd), 0) != 0 {
 			w.o.exited(tgid, time.Now())
 		} else {
 			name, _ := w.o.procLink(tgid, "exe", -1)
@@ -254,23 +255,21 @@ func (w *notifyWay) lost(why string) {
 
 // answer takes one notification, reads what it is about and lets it go on.
 func (w *notifyWay) answer() {
-	var n notification
-	if receiveNotification(w.listener, &n) != 0 {
+	var n shim.Notification
+	if shim.ReceiveNotification(w.listener, &n) != 0 {
 		return // its thread was killed meanwhile
 	}
-	w.board.last.Store(n.id)
-	w.board.busy.Store(1)
+	w.board.Take(n.ID)
 	w.calls++
-	w.o.look(int(n.pid), n.arch, uint32(n.nr), &n.args)
+	w.o.look(int(n.Pid), n.Arch, uint32(n.Nr), &n.Args)
 	// The answer is taken only while the thread still waits. So when it is, what
 	// was read is of that thread and not of one that got its number later.
-	if letGo(w.listener, n.id) == 0 {
+	if shim.LetGo(w.listener, n.ID) == 0 {
 		for _, e := range w.o.out {
 			w.col.q.push(e)
 		}
 	}
-	w.board.served.Add(1)
-	w.board.busy.Store(0)
+	w.board.Answered()
 }
 
 // left ends the serving. When the keeper took a call at the very moment, serve
@@ -292,18 +291,18 @@ func (w *notifyWay) finish() {
 		case <-w.ended:
 		default:
 			w.lost("the thread that answers calls did not end")
-			w.kc.close()
+			w.kc.Close()
 			return
 		}
 	}
 	if w.page != nil {
-		if n := w.board.stolen.Load(); n > 0 {
+		if n := w.board.Stolen(); n > 0 {
 			w.col.q.push(Event{Kind: kindBlind, Path: BlindStalled, Note: fmt.Sprintf("%d calls went on unseen while the recorder was stopped or did not get to run", n)})
 		}
 		unix.Munmap(w.page)
 	}
 	// The keeper goes on by itself as long as a process of the tree lives.
-	w.kc.close()
+	w.kc.Close()
 	for _, fd := range []int{w.epoll, w.stop, w.listener} {
 		if fd >= 0 {
 			unix.Close(fd)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stemma-lineage/stemma/internal/capture/trace/shim"
 	"golang.org/x/sys/unix"
 )
 
@@ -164,7 +165,7 @@ func (o *observer) blind(pid int, class, detail string) {
 // Forks and blind spots are emitted at once.
 func (o *observer) look(tid int, arch, nr uint32, args *[6]uint64) {
 	o.out = o.out[:0]
-	c, foreign := watched(arch, nr)
+	c, foreign := shim.Watched(arch, nr)
 	if c == 0 {
 		return
 	}
@@ -179,7 +180,7 @@ func (o *observer) look(tid int, arch, nr uint32, args *[6]uint64) {
 	word := 8
 	if foreign {
 		o.blind(p.tgid, BlindABI, "runs 32-bit code: only its most usual calls are seen")
-		if arch == compat.arch {
+		if arch == shim.CompatArch {
 			word = 4
 		}
 	}
@@ -188,57 +189,57 @@ func (o *observer) look(tid int, arch, nr uint32, args *[6]uint64) {
 
 const atFDCWD = unix.AT_FDCWD
 
-func (o *observer) decode(c call, tid int, p *process, now time.Time, a *[6]uint64, word int) {
+func (o *observer) decode(c shim.Call, tid int, p *process, now time.Time, a *[6]uint64, word int) {
 	e := Event{Pid: p.tgid, Parent: p.parent, At: now}
 	switch c {
-	case callOpen:
+	case shim.CallOpen:
 		o.opened(&e, tid, p, atFDCWD, a[0], a[1])
-	case callCreat:
+	case shim.CallCreat:
 		o.opened(&e, tid, p, atFDCWD, a[0], unix.O_CREAT|unix.O_WRONLY|unix.O_TRUNC)
-	case callOpenat:
+	case shim.CallOpenat:
 		o.opened(&e, tid, p, int32(a[0]), a[1], a[2])
-	case callOpenat2:
+	case shim.CallOpenat2:
 		var how [8]byte
 		if n, err := o.read(tid, a[2], how[:]); err != nil || n < 8 {
 			e.Note = "flags not readable"
 		}
 		o.opened(&e, tid, p, int32(a[0]), a[1], binary.LittleEndian.Uint64(how[:]))
-	case callTruncate:
+	case shim.CallTruncate:
 		e.Kind, e.Flags = Write, Truncate
 		o.one(&e, tid, p, atFDCWD, a[0])
-	case callUnlink:
+	case shim.CallUnlink:
 		e.Kind = Remove
 		o.one(&e, tid, p, atFDCWD, a[0])
-	case callUnlinkat:
+	case shim.CallUnlinkat:
 		e.Kind = Remove
 		if a[2]&unix.AT_REMOVEDIR != 0 {
 			e.Flags = Directory
 		}
 		o.one(&e, tid, p, int32(a[0]), a[1])
-	case callRename:
+	case shim.CallRename:
 		o.two(&e, tid, p, atFDCWD, a[0], atFDCWD, a[1])
-	case callRenameat:
+	case shim.CallRenameat:
 		o.two(&e, tid, p, int32(a[0]), a[1], int32(a[2]), a[3])
-	case callRenameat2:
+	case shim.CallRenameat2:
 		if a[4]&unix.RENAME_EXCHANGE != 0 {
 			e.Flags = Exchange
 		}
 		o.two(&e, tid, p, int32(a[0]), a[1], int32(a[2]), a[3])
-	case callLink:
+	case shim.CallLink:
 		e.Flags = HardLink
 		o.two(&e, tid, p, atFDCWD, a[0], atFDCWD, a[1])
-	case callLinkat:
+	case shim.CallLinkat:
 		e.Flags = HardLink
 		o.two(&e, tid, p, int32(a[0]), a[1], int32(a[2]), a[3])
-	case callSymlink:
+	case shim.CallSymlink:
 		o.symlink(&e, tid, p, a[0], atFDCWD, a[1])
-	case callSymlinkat:
+	case shim.CallSymlinkat:
 		o.symlink(&e, tid, p, a[0], int32(a[1]), a[2])
-	case callExecve:
+	case shim.CallExecve:
 		o.exec(&e, tid, p, atFDCWD, a[0], a[1], word)
-	case callExecveat:
+	case shim.CallExecveat:
 		o.exec(&e, tid, p, int32(a[0]), a[1], a[2], word)
-	case callConnect:
+	case shim.CallConnect:
 		o.connect(&e, tid, p, int(int32(a[0])), a[1], a[2])
 	default:
 		o.note(c, p, a)
@@ -246,25 +247,25 @@ func (o *observer) decode(c call, tid int, p *process, now time.Time, a *[6]uint
 }
 
 // note tells of calls that make later ones invisible or ambiguous.
-func (o *observer) note(c call, p *process, a *[6]uint64) {
+func (o *observer) note(c shim.Call, p *process, a *[6]uint64) {
 	switch c {
-	case callIOUring:
+	case shim.CallIOUring:
 		o.blind(p.tgid, BlindIOUring, "set up io_uring; what it opens by it is not seen")
-	case callHandle:
+	case shim.CallHandle:
 		o.blind(p.tgid, BlindHandle, "opened a file by its handle, without a path")
-	case callMemfd:
+	case shim.CallMemfd:
 		o.blind(p.tgid, BlindMemfd, "made a file in memory that has no path")
-	case callPtrace:
+	case shim.CallPtrace:
 		o.blind(p.tgid, BlindPtrace, "traces processes, and may change what their calls do")
-	case callSetns, callUnshare:
-		if c == callSetns || a[0]&unix.CLONE_NEWNS != 0 {
+	case shim.CallSetns, shim.CallUnshare:
+		if c == shim.CallSetns || a[0]&unix.CLONE_NEWNS != 0 {
 			o.blind(p.tgid, BlindNamespace, "changed its view of the files: its paths may mean other files than here")
 		}
-	case callMount:
+	case shim.CallMount:
 		o.blind(p.tgid, BlindMount, "mounted a file system: paths may mean other files afterwards")
-	case callRoot:
+	case shim.CallRoot:
 		p.rootMoves = true
-	case callSeccomp:
+	case shim.CallSeccomp:
 		o.blind(p.tgid, BlindListener, "wants to answer system calls itself by seccomp, which Linux allows one program of a tree only; run it with --method=ptrace or --method=snapshot")
 	}
 }

@@ -1,6 +1,6 @@
 //go:build linux && (amd64 || arm64)
 
-package trace
+package shim
 
 import (
 	"fmt"
@@ -41,7 +41,7 @@ func filter(action uint32) []unix.SockFilter {
 	}
 	var numbers []uint32
 	for nr, c := range native.calls {
-		if c != callSeccomp {
+		if c != CallSeccomp {
 			numbers = append(numbers, nr)
 		}
 	}
