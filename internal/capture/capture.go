@@ -51,7 +51,6 @@ type Capture struct {
 	tracker *Tracker
 	digests *digests
 	outcome trace.Outcome
-	tried   []trace.Attempt
 	failed  string // what of the tracker failed; the command went on
 
 	revision <-chan *Revision
@@ -124,8 +123,7 @@ const socketExt = ".sock"
 
 // Run runs the command under a back-end. The error is that of the back-end:
 // the command was not started.
-func (x *Capture) Run(ctx context.Context, b trace.Backend, tried []trace.Attempt) (trace.Outcome, error) {
-	x.tried = tried
+func (x *Capture) Run(ctx context.Context, b trace.Backend) (trace.Outcome, error) {
 	if dir, err := os.MkdirTemp("", "stemma-"); err == nil { // mode 0700
 		defer os.RemoveAll(dir)
 		if s := filepath.Join(dir, x.o.ID+socketExt); len(s) <= 100 {
@@ -198,7 +196,7 @@ func (x *Capture) Finish(ctx context.Context) *Result {
 	x.earlyEnd.Wait()
 	x.digests.ctx = ctx
 	t := x.tracker
-	r := &Result{ID: x.o.ID, Outcome: x.outcome, Tried: x.tried, Inner: t.inner, Outer: x.outer, Programs: t.programs,
+	r := &Result{ID: x.o.ID, Outcome: x.outcome, Tried: x.outcome.Tried, Inner: t.inner, Outer: x.outer, Programs: t.programs,
 		Overflow: t.dropped, Failed: x.failed, started: x.started, ended: x.ended, Took: x.ended.Sub(x.started),
 		kind: x.o.Kind, principal: x.o.Principal, argv: x.command.Argv}
 	r.Files = t.decide()

@@ -35,7 +35,7 @@ const self = "/proc/self/exe"
 func startShim(c Command, col *collector) (*launch, error) {
 	path, err := lookPath(c)
 	if err != nil {
-		return nil, err
+		return nil, &CommandError{err}
 	}
 	ours, theirs, err := shim.NewChannels()
 	if err != nil {
@@ -109,7 +109,7 @@ func (l *launch) exec() error {
 		l.c.FD = -1
 		return nil // closed by a successful exec
 	case m.Errno != 0:
-		return &os.PathError{Op: "starting", Path: l.cmd.Args[3], Err: syscall.Errno(m.Errno)}
+		return &CommandError{&os.PathError{Op: "starting", Path: l.cmd.Args[3], Err: syscall.Errno(m.Errno)}}
 	}
 	return err
 }

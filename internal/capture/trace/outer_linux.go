@@ -28,14 +28,14 @@ type outer struct{}
 func (outer) Name() string { return "outer" }
 
 func (o outer) Probe(ctx context.Context) error {
-	if os.Getenv(SocketEnv) == "" {
-		return errors.New("not inside of another run")
-	}
-	_, err := runFollowed(ctx, o.Name(), &outerWay{}, Command{}, nil)
+	_, err := o.Run(ctx, Command{}, nil)
 	return err
 }
 
 func (o outer) Run(ctx context.Context, c Command, sink func(Event)) (Outcome, error) {
+	if os.Getenv(SocketEnv) == "" {
+		return Outcome{}, errors.New("not inside of another run")
+	}
 	return runFollowed(ctx, o.Name(), &outerWay{}, c, sink)
 }
 
@@ -52,9 +52,6 @@ type outerWay struct {
 func (w *outerWay) follow(_ context.Context, l *launch, m shim.Message) (<-chan struct{}, error) {
 	w.col, w.ended = l.col, make(chan struct{})
 	m.Outer = os.Getenv(SocketEnv)
-	if m.Outer == "" {
-		return nil, errors.New("not inside of another run")
-	}
 	if err := l.c.Send(m); err != nil {
 		return nil, err
 	}
