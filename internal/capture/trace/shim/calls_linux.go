@@ -31,6 +31,7 @@ const (
 	CallSetns
 	CallUnshare
 	CallMount
+	CallChdir   // the folder of relative paths
 	CallRoot    // chroot, pivot_root: absolute paths mean something else afterwards
 	CallSeccomp // only when it asks for a listener of its own
 )

@@ -22,6 +22,8 @@ var native = abi{arch: unix.AUDIT_ARCH_AARCH64, calls: map[uint32]Call{
 	unix.SYS_UNSHARE:           CallUnshare,
 	unix.SYS_MOUNT:             CallMount,
 	unix.SYS_MOVE_MOUNT:        CallMount,
+	unix.SYS_CHDIR:             CallChdir,
+	unix.SYS_FCHDIR:            CallChdir,
 	unix.SYS_CHROOT:            CallRoot,
 	unix.SYS_PIVOT_ROOT:        CallRoot,
 	unix.SYS_SECCOMP:           CallSeccomp,
@@ -29,8 +31,8 @@ var native = abi{arch: unix.AUDIT_ARCH_AARCH64, calls: map[uint32]Call{
 
 // compat is the 32-bit ARM table, arch/arm/tools/syscall.tbl of Linux.
 var compat = abi{arch: unix.AUDIT_ARCH_ARM, calls: map[uint32]Call{
-	5: CallOpen, 8: CallCreat, 9: CallLink, 10: CallUnlink, 11: CallExecve, 38: CallRename,
-	83: CallSymlink, 92: CallTruncate, 193: CallTruncate, 283: CallConnect, 322: CallOpenat,
+	5: CallOpen, 8: CallCreat, 9: CallLink, 10: CallUnlink, 11: CallExecve, 12: CallChdir, 38: CallRename,
+	83: CallSymlink, 92: CallTruncate, 133: CallChdir, 193: CallTruncate, 283: CallConnect, 322: CallOpenat,
 	328: CallUnlinkat, 329: CallRenameat, 330: CallLinkat, 331: CallSymlinkat, 382: CallRenameat2,
 	387: CallExecveat, 425: CallIOUring, 371: CallHandle, 437: CallOpenat2,
 }}
