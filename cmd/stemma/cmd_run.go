@@ -283,9 +283,17 @@ func (r *running) record(ctx context.Context, res *capture.Result) string {
 	}
 	if ferr == nil {
 		r.recorded = true
-		return fmt.Sprintf("%s is kept in %s, because nothing could be written here (%v); stemma sync brings it into the log", res.ID, other, err)
+		return fmt.Sprintf("%s is kept in %s, because nothing could be written here (%v); stemma sync brings it into the log", res.ID, other, cause(err))
 	}
-	return fmt.Sprintf("%s is NOT recorded: nothing could be written here (%v), nor in your cache directory (%v). The command itself was not touched. Make room and say by hand what it made: stemma add FILE --from INPUT", res.ID, err, ferr)
+	return fmt.Sprintf("%s is NOT recorded: nothing could be written here (%v), nor in your cache directory (%v). The command itself was not touched. Make room and say by hand what it made: stemma add FILE --from INPUT", res.ID, cause(err), cause(ferr))
+}
+
+// cause leaves out of an error what is said of other commands than this one.
+func cause(err error) error {
+	if errors.Is(err, evlog.ErrFull) {
+		return evlog.ErrFull
+	}
+	return err
 }
 
 // lines signs the drafts, or only formats them where there is no key.
