@@ -78,6 +78,24 @@ func TestPure(t *testing.T) {
 	})
 }
 
+// early packages run before main, so they may import only what is initialised
+// early: path/filepath or net would let some hundred packages come first, and
+// each captured command waits for that.
+var early = map[string][]string{
+	"internal/capture/trace/shim": {"encoding/json", "errors", "fmt", "golang.org/x/sys/unix", "maps", "os", "os/signal", "runtime", "slices", "strconv", "sync/atomic", "syscall", "time", "unsafe"},
+}
+
+func TestEarly(t *testing.T) {
+	eachFile(t, func(pkg, file string, imports []string, _ string) {
+		allowed, isEarly := early[pkg]
+		for _, im := range imports {
+			if isEarly && !slices.Contains(allowed, im) {
+				t.Errorf("%s: %s runs before main and may not import %s; move what needs it to the package above", file, pkg, im)
+			}
+		}
+	})
+}
+
 func TestNoGrabBags(t *testing.T) {
 	eachFile(t, func(pkg, file string, _ []string, _ string) {
 		if slices.Contains([]string{"util", "utils", "common", "helpers"}, filepath.Base(pkg)) {
