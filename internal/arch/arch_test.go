@@ -82,7 +82,7 @@ func TestPure(t *testing.T) {
 // early: path/filepath or net would let some hundred packages come first, and
 // each captured command waits for that.
 var early = map[string][]string{
-	"internal/capture/trace/shim": {"encoding/json", "errors", "fmt", "golang.org/x/sys/unix", "maps", "os", "os/signal", "runtime", "slices", "strconv", "sync/atomic", "syscall", "time", "unsafe"},
+	"internal/capture/trace/shim": {"bytes", "encoding/json", "errors", "fmt", "golang.org/x/sys/unix", "maps", "os", "os/signal", "runtime", "slices", "strconv", "sync/atomic", "syscall", "time", "unsafe"},
 }
 
 func TestEarly(t *testing.T) {

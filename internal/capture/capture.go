@@ -133,8 +133,20 @@ func (x *Capture) Run(ctx context.Context, b trace.Backend) (trace.Outcome, erro
 	}
 	x.started = time.Now()
 	x.tracker.start = x.started
+	in, to, diagnostics := standardOf(x.command.Stdin), standardOf(x.command.Stdout), standardOf(x.command.Stderr)
 	out, err := b.Run(ctx, x.command, x.event)
 	x.ended = time.Now()
+	if in != nil && in.moved() {
+		x.given(in, trace.Event{Kind: trace.Read})
+	}
+	// What goes to standard error is of this program too, which is not done.
+	if to != nil && to.moved() && !to.is(diagnostics) {
+		e := trace.Event{Kind: trace.Write, Flags: trace.Truncate}
+		if to.adds {
+			e.Flags = trace.Append
+		}
+		x.given(to, e)
+	}
 	x.outcome = out
 	return out, err
 }
@@ -150,6 +162,13 @@ func (x *Capture) event(e trace.Event) {
 		}
 	}()
 	x.tracker.Event(e)
+}
+
+// given tells of a file that the command got as standard input or output.
+func (x *Capture) given(s *standard, e trace.Event) {
+	e.Path, e.At = s.path, x.ended
+	x.tracker.stood(s.path, s.state)
+	x.event(e)
 }
 
 // Result is what a run came to.

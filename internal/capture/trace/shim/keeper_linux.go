@@ -3,6 +3,7 @@
 package shim
 
 import (
+	"bytes"
 	"os"
 	"os/signal"
 	"strconv"
@@ -123,6 +124,7 @@ func keeper(args []string) int {
 	if err1 != nil || err2 != nil {
 		return 125
 	}
+	recorder := os.Getppid()
 	Detach(cfd, bfd)
 	c := Channel{cfd}
 	b, _, err := MapBoard(bfd)
@@ -146,13 +148,13 @@ func keeper(args []string) int {
 		rescue(fds[0], b)
 		gone.Store(true)
 	}()
-	keep(fds[0], b, gone)
+	keep(fds[0], b, gone, recorder)
 	return 0
 }
 
 // keep lets calls go on that the recorder does not answer, and returns when the
 // tree has ended.
-func keep(listener int, b *Board, gone *atomic.Bool) {
+func keep(listener int, b *Board, gone *atomic.Bool, recorder int) {
 	last, still := uint64(0), 0
 	for {
 		stalled := still >= stallTicks
@@ -163,7 +165,12 @@ func keep(listener int, b *Board, gone *atomic.Bool) {
 				return
 			}
 			served := b.served.Load()
-			if served != last || b.busy.Load() == 0 && Poll(listener, 0)&unix.POLLIN == 0 {
+			waits := b.busy.Load() != 0 || Poll(listener, 0)&unix.POLLIN != 0
+			if served == last && !waits && stopped(recorder) {
+				// The kernel may have given it a call that it had no time to write down.
+				b.stolen.Add(rescue(listener, b))
+			}
+			if served != last || !waits {
 				last, still = served, 0
 				continue
 			}
@@ -188,14 +195,27 @@ func keep(listener int, b *Board, gone *atomic.Bool) {
 	}
 }
 
-// rescue lets the call go on that the recorder had taken when it ended. The
-// kernel numbers notifications one after the other, so when the recorder had
+// stopped tells whether a process is stopped, as by SIGSTOP or a debugger.
+func stopped(pid int) bool {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return false
+	}
+	i := bytes.LastIndexByte(b, ')') // the name may hold anything
+	return i >= 0 && len(b) > i+2 && (b[i+2] == 'T' || b[i+2] == 't')
+}
+
+// rescue lets the call go on that the recorder had taken when it ended or was
+// stopped, and tells how many these were. The kernel numbers notifications one after the other, so when the recorder had
 // not yet written down which one it took, that is one of the next. Answers to
 // numbers that nobody took are refused by the kernel and do nothing.
-func rescue(listener int, b *Board) {
+func rescue(listener int, b *Board) (n uint64) {
 	for i := uint64(0); i < 256; i++ {
-		LetGo(listener, b.last.Load()+i)
+		if LetGo(listener, b.last.Load()+i) == 0 {
+			n++
+		}
 	}
+	return n
 }
 
 // Poll waits so many milliseconds for a descriptor to be readable, and gives what
