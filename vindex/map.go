@@ -7,8 +7,8 @@ type ref uint32
 
 const (
 	kindLeaf  ref = 0 << 30
-	kindSmall ref = 1 << 30 // an inner node whose hash is computed when it is needed
-	kindBig   ref = 2 << 30 // an inner node that keeps its hash
+	kindSmall ref = 1 << 30 // an inner node below which hashes are computed when they are needed
+	kindBig   ref = 2 << 30 // an inner node that keeps the hashes of its sides
 	kindOver  ref = 3 << 30 // a node of a Snapshot of the past
 	kindMask  ref = 3 << 30
 	none      ref = 1<<32 - 1 // no node
@@ -17,10 +17,10 @@ const (
 // MaxLen is how many keys a Map holds at most.
 const MaxLen = 1<<30 - 1
 
-// smallLeaves is the number of leaves up to which an inner node keeps no hash.
-// Two thirds of the inner nodes of random keys are that small; to compute the
-// hash of one takes at most seven hashes.
-const smallLeaves = 4
+// smallLeaves is the number of leaves up to which an inner node keeps no
+// hashes. Seven of ten inner nodes of random keys are that small; to compute
+// the hash of one takes at most nine hashes.
+const smallLeaves = 5
 
 type leaf struct {
 	key Key
@@ -32,13 +32,15 @@ type inner struct {
 	bit uint8
 }
 
+// hashed has the hashes of both sides beside each other, so that a way up reads
+// one node a level and not two.
 type hashed struct {
 	inner
-	hash Hash // zero: has to be computed
+	hash [2]Hash // of the kids; zero: has to be computed
 }
 
 // Map is a map from keys to values with a root hash: a Patricia tree in three
-// arrays, about 87 bytes a key. Keys are never removed. It is changed in
+// arrays, about 95 bytes a key. Keys are never removed. It is changed in
 // place: methods that change it (Set, Touch, Root, Snapshot) need it for
 // themselves; what a Snapshot offers may be called at once by many, until the
 // Map is changed.
@@ -49,6 +51,7 @@ type Map struct {
 	small  vec[inner]
 	big    vec[hashed]
 	root   ref
+	hash   Hash   // of the root; zero: has to be computed
 	change uint64 // counts changes, so that no Snapshot is used too long
 	value  func(n uint32) Hash
 }
@@ -115,7 +118,10 @@ func (m *Map) Root() Hash {
 	if m.root == none {
 		return EmptyRoot
 	}
-	return m.settle(m.root)
+	if m.hash == (Hash{}) {
+		m.hash = m.settle(m.root)
+	}
+	return m.hash
 }
 
 func (m *Map) inner(r ref) *inner {
@@ -141,11 +147,12 @@ func (m *Map) settle(r ref) Hash {
 		return innerHash(in.bit, &a, &b)
 	default:
 		in := m.big.at(uint32(r &^ kindMask))
-		if in.hash == (Hash{}) {
-			a, b := m.settle(in.kid[0]), m.settle(in.kid[1])
-			in.hash = innerHash(in.bit, &a, &b)
+		for side := range in.hash {
+			if in.hash[side] == (Hash{}) {
+				in.hash[side] = m.settle(in.kid[side])
+			}
 		}
-		return in.hash
+		return innerHash(in.bit, &in.hash[0], &in.hash[1])
 	}
 }
 
@@ -153,6 +160,7 @@ func (m *Map) settle(r ref) Hash {
 // none, and forgets the hashes above it.
 func (m *Map) place(k *Key) uint32 {
 	m.change++
+	m.hash = Hash{}
 	if m.root == none {
 		m.root = kindLeaf
 		return m.leaves.add(leaf{key: *k})
@@ -165,8 +173,9 @@ func (m *Map) place(k *Key) uint32 {
 		depth++
 		if r&kindMask == kindBig {
 			b := m.big.at(uint32(r &^ kindMask))
-			b.hash = Hash{}
-			r = b.kid[k.bit(b.bit)]
+			side := k.bit(b.bit)
+			b.hash[side] = Hash{}
+			r = b.kid[side]
 		} else {
 			in := m.small.at(uint32(r &^ kindMask))
 			r = in.kid[k.bit(in.bit)]
@@ -216,7 +225,8 @@ func (m *Map) insert(k *Key, d uint8, path []ref, below ref) uint32 {
 	return n
 }
 
-// hang puts a node below the last of path, on the side of k.
+// hang puts a node below the last of path, on the side of k. The hash of that
+// side is forgotten already.
 func (m *Map) hang(k *Key, path []ref, r ref) {
 	if len(path) == 0 {
 		m.root = r
