@@ -54,9 +54,9 @@ func (m *Map) WriteTo(w io.Writer) (int64, error) {
 		}
 	}
 	for i := range m.big.n {
-		in := m.big.at(i)
-		b = in.append(b)
-		b = append(append(b, in.hash[0][:]...), in.hash[1][:]...)
+		hash := m.hashes.at(i)
+		b = m.big.at(i).append(b)
+		b = append(append(b, hash[0][:]...), hash[1][:]...)
 		if err := flush(1 << 16); err != nil {
 			return done, err
 		}
@@ -94,7 +94,8 @@ func ReadMap(b []byte, value func(n uint32) Hash) (*Map, error) {
 		m.small.add(readInner(b))
 	}
 	for ; m.big.n < big; b = b[73:] {
-		m.big.add(hashed{readInner(b), [2]Hash{Hash(b[9:41]), Hash(b[41:73])}})
+		m.big.add(readInner(b))
+		m.hashes.add([2]Hash{Hash(b[9:41]), Hash(b[41:73])})
 	}
 	if err := m.wellFormed(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStored, err)
@@ -103,7 +104,8 @@ func ReadMap(b []byte, value func(n uint32) Hash) (*Map, error) {
 }
 
 func readInner(b []byte) inner {
-	return inner{[2]ref{ref(binary.LittleEndian.Uint32(b)), ref(binary.LittleEndian.Uint32(b[4:]))}, b[8]}
+	kid := func(i int) ref { return ref(binary.LittleEndian.Uint32(b[4*i:])) }
+	return inner{kid: [2]ref{kid(0), kid(1)}, bit: b[8]}
 }
 
 // wellFormed makes sure that every way down ends: each node is there, bits
@@ -127,7 +129,7 @@ func (m *Map) wellFormed() error {
 		return nil
 	}
 	for i := range m.big.n {
-		if err := check("big", i, &m.big.at(i).inner, 1); err != nil {
+		if err := check("big", i, m.big.at(i), 1); err != nil {
 			return err
 		}
 	}

@@ -28,18 +28,12 @@ type leaf struct {
 }
 
 type inner struct {
-	kid [2]ref
-	bit uint8
+	kid   [2]ref
+	bit   uint8
+	stale [2]bool // of a big node: the hash of that side has to be computed
 }
 
-// hashed has the hashes of both sides beside each other, so that a way up reads
-// one node a level and not two.
-type hashed struct {
-	inner
-	hash [2]Hash // of the kids; zero: has to be computed
-}
-
-// Map is a map from keys to values with a root hash: a Patricia tree in three
+// Map is a map from keys to values with a root hash: a Patricia tree in a few
 // arrays, about 95 bytes a key. Keys are never removed. It is changed in
 // place: methods that change it (Set, Touch, Root, Snapshot) need it for
 // themselves; what a Snapshot offers may be called at once by many, until the
@@ -49,9 +43,11 @@ type hashed struct {
 type Map struct {
 	leaves vec[leaf]
 	small  vec[inner]
-	big    vec[hashed]
+	big    vec[inner]
+	hashes vec[[2]Hash] // of the sides of each big node, beside each other
 	root   ref
-	hash   Hash   // of the root; zero: has to be computed
+	hash   Hash   // of the root
+	stale  bool   // it has to be computed
 	change uint64 // counts changes, so that no Snapshot is used too long
 	value  func(n uint32) Hash
 }
@@ -118,8 +114,9 @@ func (m *Map) Root() Hash {
 	if m.root == none {
 		return EmptyRoot
 	}
-	if m.hash == (Hash{}) {
+	if m.stale {
 		m.hash = m.settle(m.root)
+		m.stale = false
 	}
 	return m.hash
 }
@@ -128,8 +125,11 @@ func (m *Map) inner(r ref) *inner {
 	if r&kindMask == kindSmall {
 		return m.small.at(uint32(r &^ kindMask))
 	}
-	return &m.big.at(uint32(r &^ kindMask)).inner
+	return m.big.at(uint32(r &^ kindMask))
 }
+
+// side gives the hash of one side of a big node.
+func (m *Map) side(r ref, side int) *Hash { return &m.hashes.at(uint32(r &^ kindMask))[side] }
 
 // settle computes the hashes that are missing below r, and gives that of r.
 // It calls itself at most 256 times deep.
@@ -146,13 +146,14 @@ func (m *Map) settle(r ref) Hash {
 		a, b := m.settle(in.kid[0]), m.settle(in.kid[1])
 		return innerHash(in.bit, &a, &b)
 	default:
-		in := m.big.at(uint32(r &^ kindMask))
-		for side := range in.hash {
-			if in.hash[side] == (Hash{}) {
-				in.hash[side] = m.settle(in.kid[side])
+		in, hash := m.big.at(uint32(r&^kindMask)), m.hashes.at(uint32(r&^kindMask))
+		for side, stale := range in.stale {
+			if stale {
+				hash[side] = m.settle(in.kid[side])
+				in.stale[side] = false
 			}
 		}
-		return innerHash(in.bit, &in.hash[0], &in.hash[1])
+		return innerHash(in.bit, &hash[0], &hash[1])
 	}
 }
 
@@ -160,7 +161,7 @@ func (m *Map) settle(r ref) Hash {
 // none, and forgets the hashes above it.
 func (m *Map) place(k *Key) uint32 {
 	m.change++
-	m.hash = Hash{}
+	m.stale = true
 	if m.root == none {
 		m.root = kindLeaf
 		return m.leaves.add(leaf{key: *k})
@@ -174,7 +175,7 @@ func (m *Map) place(k *Key) uint32 {
 		if r&kindMask == kindBig {
 			b := m.big.at(uint32(r &^ kindMask))
 			side := k.bit(b.bit)
-			b.hash[side] = Hash{}
+			b.stale[side] = true
 			r = b.kid[side]
 		} else {
 			in := m.small.at(uint32(r &^ kindMask))
@@ -208,7 +209,7 @@ func (m *Map) insert(k *Key, d uint8, path []ref, below ref) uint32 {
 	switch {
 	case top == len(path): // all above are big
 		if m.count(below)+1 > smallLeaves {
-			m.hang(k, path, kindBig|ref(m.big.add(hashed{inner: node})))
+			m.hang(k, path, m.addBig(node))
 		} else {
 			m.hang(k, path, kindSmall|ref(m.small.add(node)))
 		}
@@ -216,13 +217,20 @@ func (m *Map) insert(k *Key, d uint8, path []ref, below ref) uint32 {
 		m.hang(k, path, kindSmall|ref(m.small.add(node)))
 	default: // the topmost small node gets a hash, the new one its place
 		place := path[top]
-		grown := kindBig | ref(m.big.add(hashed{inner: *m.inner(place)}))
+		grown := m.addBig(*m.inner(place))
 		m.hang(k, path[:top], grown)
 		path[top] = grown
 		*m.inner(place) = node
 		m.hang(k, path, place)
 	}
 	return n
+}
+
+// addBig makes a big node, whose hashes have to be computed.
+func (m *Map) addBig(in inner) ref {
+	in.stale = [2]bool{true, true}
+	m.hashes.add([2]Hash{})
+	return kindBig | ref(m.big.add(in))
 }
 
 // hang puts a node below the last of path, on the side of k. The hash of that

@@ -154,7 +154,7 @@ func (s *Snapshot) hash(r ref) Hash {
 // side gives the hash of one side of an inner node.
 func (s *Snapshot) side(r ref, side int) Hash {
 	if r&kindMask == kindBig {
-		return s.m.big.at(uint32(r &^ kindMask)).hash[side]
+		return *s.m.side(r, side)
 	}
 	return s.hash(s.inner(r).kid[side])
 }

@@ -196,6 +196,5 @@ func (x *Index) read(mapped, heads, arena []byte) (err error) {
 		arena = arena[copy(piece, arena):]
 		x.lists.arena = append(x.lists.arena, piece)
 	}
-	x.settled = false
 	return x.lists.check(x.size)
 }
