@@ -9,6 +9,7 @@ import (
 	"errors"
 	"flag"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -358,5 +359,21 @@ func TestPointVectors(t *testing.T) {
 		if (err == nil) != v.Holds || err != nil && !errors.Is(err, vindex.ErrProof) {
 			t.Errorf("%s, %s: %v", v.Claim, v.Name, err)
 		}
+	}
+}
+
+// TestVectorsInPython: an implementation that shares no code with this one
+// agrees on every vector.
+func TestVectorsInPython(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		if os.Getenv("STEMMA_TEST_REQUIRE") == "all" {
+			t.Fatal("STEMMA_TEST_REQUIRE=all, but there is no python3; sudo apt-get install python3-minimal")
+		}
+		t.Skip("there is no python3; sudo apt-get install python3-minimal")
+	}
+	out, err := exec.Command(python, filepath.Join("testdata", "vectors", "check.py")).CombinedOutput()
+	if err != nil || !bytes.HasSuffix(out, []byte(" checks\n")) {
+		t.Fatalf("%v\n%s", err, out)
 	}
 }
