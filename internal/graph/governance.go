@@ -1,7 +1,6 @@
 package graph
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 
@@ -200,56 +199,6 @@ const attrStage = "stage"
 // AliasRef names an alias or stage of a series in a registry.
 func AliasRef(registry string, series prov.Ref, alias string) prov.Ref {
 	return prov.Ref{Kind: prov.Registry, Name: registry + "/" + series.String() + "#" + alias}
-}
-
-func (f *folder) identity(p *statement.Identity) {
-	g, at := f.g, f.or(p.At)
-	f.about()
-	first := g.rels.end()
-	for _, it := range p.Items {
-		id := f.named(it.Ref)
-		g.mentionOf(id, f.k)
-		if it.State == "retired" {
-			f.attr(id, "state", "retired", at)
-		}
-		if it.Owner != "" {
-			f.rel(id, f.named(it.Owner), prov.OwnedBy, ruleStated, at, "owner")
-		}
-		for _, x := range it.MemberOf {
-			f.rel(id, f.named(x), prov.MemberOf, ruleStated, at, "")
-		}
-		for _, x := range it.Roles {
-			f.relUntil(id, f.named(x.Role), prov.MemberOf, ruleStated, x.From.Instant(at), x.Until.Instant(prov.Forever), "role")
-		}
-		for _, x := range it.CanAssume {
-			f.rel(id, f.named(x), prov.CanAssume, ruleStated, at, "")
-		}
-		for _, x := range it.Secrets {
-			f.rel(id, f.named(x), prov.ReadsSecret, ruleStated, at, "")
-		}
-		for _, c := range it.Credentials {
-			cid := f.named(c.Ref)
-			f.attr(cid, "issuedAt", c.IssuedAt.String(), at)
-			f.attr(cid, "expiresAt", c.ExpiresAt.String(), at)
-			f.relUntil(id, cid, prov.AuthenticatesWith, ruleStated, c.IssuedAt.Instant(at), c.ExpiresAt.Instant(prov.Forever), "")
-		}
-		for i, gr := range it.Grants {
-			gid := g.intern(prov.Ref{Kind: prov.Grant, Name: fmt.Sprintf("%s/%s/%d", f.id, it.Ref, i)}, f.k)
-			for _, s := range gr.Scope {
-				f.attr(gid, "scope."+s, "yes", at)
-			}
-			from, to := gr.From.Instant(at), gr.Until.Instant(prov.Forever)
-			f.relUntil(id, gid, prov.Granted, ruleStated, from, to, "")
-			f.relUntil(gid, f.named(gr.Resource), prov.GrantsOn, ruleStated, from, to, "")
-		}
-	}
-	if p.Mode == "snapshot" {
-		item := slotItem{at: at, entry: f.k}
-		for r := first; r < g.rels.end(); r++ {
-			item.rels, item.ends = append(item.rels, r), append(item.ends, g.rels.at(r).vt)
-		}
-		g.fillSlot("snapshot|"+p.Source, item, f.k)
-	}
 }
 
 func (f *folder) delegation(p *statement.Delegation) {
