@@ -62,6 +62,7 @@ func (g *Graph) FoldParsed(index uint64, recordedAt time.Time, recordedBy string
 	k := uint32(index)
 	at := prov.At(recordedAt)
 	g.mark()
+	g.touched = g.touched[:0]
 	g.recorded.add(at)
 	if g.duplicate(p.Digest, k) {
 		g.problem(k, "the same envelope stands earlier in the log; this copy counts for nothing")

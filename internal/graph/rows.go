@@ -145,6 +145,9 @@ func (v *View) Alike(id ID) bool { return v.g.alike.has(id) }
 // lead is appended several times.
 func (v *View) AppendOut(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbour {
 	g := v.g
+	if v.reads != nil {
+		v.reads.out(*v, id)
+	}
 	if g.rows.fresh.has(id) {
 		for p := g.things.at(id).out; p >= max(g.rows.base, 1); p = g.rels.at(p).nextOut {
 			if r := g.rels.at(p); mask.Has(r.typ) && v.sees(r) {
@@ -158,6 +161,9 @@ func (v *View) AppendOut(dst []Neighbour, id ID, mask prov.RelationSet) []Neighb
 // AppendIn is AppendOut of the relations that lead to id.
 func (v *View) AppendIn(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbour {
 	g := v.g
+	if v.reads != nil {
+		v.reads.in(*v, id)
+	}
 	if g.rows.fresh.has(id) {
 		for p := g.things.at(id).in; p >= max(g.rows.base, 1); p = g.rels.at(p).nextIn {
 			if r := g.rels.at(p); mask.Has(r.typ) && v.sees(r) {
