@@ -1,0 +1,130 @@
+package finding
+
+import (
+	"errors"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/stemma-lineage/stemma/internal/graph"
+	"github.com/stemma-lineage/stemma/internal/policy"
+	"github.com/stemma-lineage/stemma/prov"
+)
+
+// ErrMoment says that a view over all of time was asked.
+var ErrMoment = errors.New("findings are of a moment; give a time")
+
+// Run yields what the detectors say of every subject, as of a view at a
+// moment, in the order of the subjects in the graph and of the detectors.
+func Run(v graph.View, o Options) (iter.Seq[Finding], error) {
+	if v.AsOf().Valid == prov.Forever {
+		return nil, ErrMoment
+	}
+	o = o.filled()
+	return func(yield func(Finding) bool) {
+		s := newScope(v, &o)
+		for id := graph.ID(1); int(id) < v.Len(); id++ {
+			if id&1023 == 0 && o.Stop != nil && o.Stop() {
+				return
+			}
+			for _, f := range s.subject(id) {
+				if !yield(f) {
+					return
+				}
+			}
+		}
+	}, nil
+}
+
+// subject gives what the detectors say of one thing.
+func (s *scope) subject(id graph.ID) []Finding {
+	if !s.all.Known(id) {
+		return nil
+	}
+	s.all.Touch(id)
+	var out []Finding
+	for _, i := range byKind[s.kind(id)] {
+		d := &detectors[i]
+		if s.o.Only != nil && !slices.Contains(s.o.Only, d.ID) {
+			continue
+		}
+		if r := d.check(s, id); r != nil && r.outcome != "" {
+			out = append(out, s.finish(d, id, r))
+		}
+	}
+	return out
+}
+
+// finish makes a finding of a result.
+func (s *scope) finish(d *Detector, id graph.ID, r *result) Finding {
+	f := Finding{Detector: d.ID, Name: d.Name, Subject: s.label(id), Outcome: r.outcome, Witness: r.hops, Hidden: r.hidden,
+		Known: r.known, Fingerprint: fingerprint(d.ID, s.all.Key(id), r), ID: id}
+	if c, ok := s.content(id); ok {
+		f.Digest = s.all.Ref(c).String()
+	}
+	if f.Witness == nil {
+		f.Witness = []Hop{}
+	}
+	slices.Sort(r.entries)
+	f.Entries = slices.Compact(r.entries)
+	if len(f.Entries) == 0 {
+		f.Entries = s.all.Entries(id)[:1]
+	}
+	for _, h := range r.hops {
+		if h.Grade != "" && (f.Grade == "" || gradeRank[h.Grade] < gradeRank[f.Grade]) {
+			f.Grade = h.Grade
+		}
+	}
+	if r.outcome == Clear {
+		return f
+	}
+	f.Reasons, f.Controls = r.reasons, d.Controls
+	base := r.base
+	if base == "" {
+		base = d.Severity
+	}
+	f.Inputs = &Inputs{base, r.env, r.live, r.blast}
+	f.Severity = f.Inputs.Severity()
+	f.First = s.first(r, f.Entries)
+	if o := s.owner(id); o.name != "" {
+		f.Owner = o.name
+	}
+	s.waive(&f, d, id, r)
+	return f
+}
+
+var gradeRank = map[string]int{"self-reported": 1, "declared": 2, "observed": 3, "resource-side": 4, "issuer": 5}
+
+func (s *scope) first(r *result, entries []uint64) *Seen {
+	last := slices.Max(entries)
+	recorded := s.all.Recorded(last)
+	at := r.since
+	if at == 0 || at == prov.Beginning {
+		at = recorded
+	}
+	return &Seen{At: at.String(), Entry: last, RecordedAt: recorded.String()}
+}
+
+// waive looks for a waiver that counts: on the subject, or of a deployment or
+// a decision on what it places or decides.
+func (s *scope) waive(f *Finding, d *Detector, id graph.ID, r *result) {
+	ids := s.same(id)
+	for _, x := range r.about {
+		ids = append(ids, s.same(x)...)
+	}
+	slices.Sort(ids)
+	for _, w := range policy.Waivers(s.v, slices.Compact(ids), []string{d.ID, d.Name}, s.o.WaiverRole, policy.Context{Log: s.o.Log, Environment: r.env}) {
+		if w.Effect == policy.Counts && f.Waiver == nil {
+			f.Waiver = &Waiver{w.Approver, w.Until, w.Comment, w.Entry}
+			continue
+		}
+		if w.Effect == policy.Counts {
+			continue
+		}
+		var why []string
+		for _, x := range w.Reasons {
+			why = append(why, x.Detail)
+		}
+		f.NotWaived = append(f.NotWaived, "the waiver of "+w.Approver+" until "+w.Until+" does not count: "+strings.Join(why, "; "))
+	}
+}
