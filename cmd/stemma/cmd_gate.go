@@ -10,11 +10,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/spf13/cobra"
 
 	"github.com/stemma-lineage/stemma/internal/app"
+	"github.com/stemma-lineage/stemma/internal/gate"
 	"github.com/stemma-lineage/stemma/internal/graph"
 	"github.com/stemma-lineage/stemma/internal/policy"
 	"github.com/stemma-lineage/stemma/internal/query"
@@ -50,13 +50,9 @@ func gateCommand() *cobra.Command {
 			return err
 		}
 		defer g.w.Close()
-		var all []*policy.Verdict
-		for _, p := range g.policies {
-			v, err := policy.Evaluate(p, g.v, g.q)
-			if err != nil {
-				return err
-			}
-			all = append(all, v)
+		all, err := gate.Evaluate(g.policies, g.v, g.q)
+		if err != nil {
+			return err
 		}
 		entry, notLogged := "", error(nil)
 		if !g.replay {
@@ -66,9 +62,9 @@ func gateCommand() *cobra.Command {
 			return err
 		}
 		if notLogged != nil {
-			notLogged = fmt.Errorf("the verdict is %s, but it could not be recorded: %w", worst(all), notLogged)
+			notLogged = fmt.Errorf("the verdict is %s, but it could not be recorded: %w", gate.Worst(all), notLogged)
 		}
-		switch worst(all) {
+		switch gate.Worst(all) {
 		case policy.Allow:
 			return notLogged // what was not recorded does not pass
 		case policy.Deny:
@@ -79,8 +75,8 @@ func gateCommand() *cobra.Command {
 	return c
 }
 
-// gate is one question to policies.
-type gate struct {
+// gateQuestion is one question to policies.
+type gateQuestion struct {
 	w        *app.Workspace
 	v        graph.View
 	q        policy.Question
@@ -88,12 +84,12 @@ type gate struct {
 	replay   bool
 }
 
-func beginGate(c *cobra.Command, text string) (g *gate, err error) {
+func beginGate(c *cobra.Command, text string) (g *gateQuestion, err error) {
 	env, _ := c.Flags().GetString("env")
 	if env == "" {
 		return nil, usage("--env is missing; say for which environment, for example --env prod")
 	}
-	g = &gate{q: policy.Question{Context: policy.Context{Environment: strings.TrimPrefix(env, "env:")}}}
+	g = &gateQuestion{q: policy.Question{Context: policy.Context{Environment: strings.TrimPrefix(env, "env:")}}}
 	g.q.Planned.RunsAs, _ = c.Flags().GetStringSlice("runs-as")
 	if g.w, err = workspace(c); err != nil {
 		return nil, err
@@ -121,7 +117,7 @@ func beginGate(c *cobra.Command, text string) (g *gate, err error) {
 		return nil, err
 	}
 	names, _ := c.Flags().GetStringSlice("policy")
-	if g.policies, err = policies(g.v, names, g.q.Context.Environment); err != nil {
+	if g.policies, err = gate.Policies(g.v, names, g.q.Context.Environment); err != nil {
 		return nil, err
 	}
 	return g, nil
@@ -137,156 +133,35 @@ func thingOf(v graph.View, text string) (graph.ID, error) {
 		}
 		text = "sha256:" + sum
 	}
-	ids, err := query.Resolve(v, text, query.One)
-	if errors.Is(err, query.ErrNotFound) {
-		ids, err = query.Resolve(v.Always(), text, query.One)
-	}
-	if err != nil {
-		return graph.None, err
-	}
-	return ids[0], nil
-}
-
-// policies finds the policies that are named, or those in force.
-func policies(v graph.View, names []string, env string) ([]*policy.Policy, error) {
-	if len(names) == 0 {
-		found, err := policy.InForce(v, env)
-		if err != nil {
-			return nil, err
-		}
-		if len(found) == 0 {
-			return nil, fmt.Errorf("%w: no policy is in force for %s; put one in force with stemma policy add FILE|library:NAME, or name one with --policy", query.ErrNotFound, env)
-		}
-		return found, nil
-	}
-	var out []*policy.Policy
-	for _, name := range names {
-		p, err := policyNamed(v, name)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, p)
-	}
-	return out, nil
-}
-
-func policyNamed(v graph.View, name string) (*policy.Policy, error) {
-	if lib, ok := strings.CutPrefix(name, "library:"); ok {
-		text, err := policy.FromLibrary(lib)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", query.ErrNotFound, err)
-		}
-		p, err := policy.Parse(text)
-		if err == nil {
-			p.Source = name
-		}
-		return p, err
-	}
-	if st, err := os.Stat(name); err == nil && st.Mode().IsRegular() {
-		return policyFile(name)
-	}
-	ids, err := query.Resolve(v, name, query.One)
-	if err != nil {
-		return nil, err
-	}
-	return policy.Logged(v, ids[0])
-}
-
-func policyFile(name string) (*policy.Policy, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, policy.MaxText+1))
-	if err != nil {
-		return nil, err
-	}
-	p, err := policy.Parse(text)
-	if err != nil {
-		return nil, usage("%s: %v", name, err)
-	}
-	p.Source = name
-	return p, nil
-}
-
-func worst(all []*policy.Verdict) string {
-	out := policy.Allow
-	for _, v := range all {
-		if v.Verdict == policy.Deny {
-			return policy.Deny
-		}
-		if v.Verdict != policy.Allow {
-			out = policy.Undecided
-		}
-	}
-	return out
+	return gate.Thing(v, text)
 }
 
 // log records the verdicts as SLSA verification summaries v1.
-func (g *gate) log(c *cobra.Command, all []*policy.Verdict) (string, error) {
-	x := &writing{w: g.w}
-	var err error
+func (g *gateQuestion) log(c *cobra.Command, all []*policy.Verdict) (string, error) {
 	name, _ := c.Flags().GetString("key")
-	if x.key, err = loadKey(name); err != nil {
+	k, err := loadKey(name)
+	if err != nil {
+		return "", err
+	}
+	out, err := gate.Record(c.Context(), g.w, k, all, g.policies)
+	if err != nil {
 		return "", err
 	}
 	var entries []string
-	for i, v := range all {
-		s, vsa, err := summary(v, g.policies[i], x.key.Principal.String())
-		if err != nil {
-			return "", err
-		}
-		out, err := g.w.Say(c.Context(), x.key, []statement.Subject{s}, vsa)
-		if err != nil {
-			return "", err
-		}
-		entries = append(entries, entryText(out))
+	for _, o := range out {
+		entries = append(entries, entryText(o))
 	}
 	return strings.Join(entries, ", "), nil
 }
 
-// summary gives a verdict as a verification summary (SLSA v1.1, VSA). SLSA
-// knows passed and failed only: what is undecided failed, and the field stemma
-// says so.
-func summary(v *policy.Verdict, p *policy.Policy, verifier string) (statement.Subject, *statement.VSA, error) {
-	result := "FAILED"
-	if v.Verdict == policy.Allow {
-		result = "PASSED"
-	}
-	ref, err := prov.ParseRef(v.Subject)
-	if err != nil {
-		return statement.Subject{}, nil, err
-	}
-	set := statement.DigestSet{}
-	if d, err := prov.ParseRef(v.Digest); err == nil && d.IsDigest() {
-		set[string(d.Kind)] = d.Name
-	}
-	var fields [3]jsontext.Value
-	for i, x := range []any{map[string]string{"id": verifier},
-		map[string]any{"uri": v.Policy, "digest": map[string]string{"sha256": hex.EncodeToString(p.Digest())}}, v} {
-		b, err := json.Marshal(x)
-		if err != nil {
-			return statement.Subject{}, nil, err
-		}
-		fields[i] = jsontext.Value(b)
-	}
-	at, err := prov.ParseTime(v.At)
-	if err != nil {
-		return statement.Subject{}, nil, err
-	}
-	return statement.NewSubject(ref, set), &statement.VSA{Verifier: fields[0], TimeVerified: statement.NewTime(at),
-		ResourceURI: v.Subject, Policy: fields[1], VerificationResult: result, VerifiedLevels: []string{}, Stemma: fields[2]}, nil
-}
-
-func (g *gate) print(c *cobra.Command, all []*policy.Verdict, entry string) error {
+func (g *gateQuestion) print(c *cobra.Command, all []*policy.Verdict, entry string) error {
 	out := c.OutOrStdout()
 	if o, _ := c.Flags().GetString("output"); o == "json" {
 		return writeJSON(out, struct {
 			APIVersion string            `json:"apiVersion"`
 			Verdict    string            `json:"verdict"`
 			Verdicts   []*policy.Verdict `json:"verdicts"`
-		}{query.APIVersion, worst(all), all})
+		}{query.APIVersion, gate.Worst(all), all})
 	} else if o != "text" {
 		return usage("-o %s is not known here; write text or json", o)
 	}
@@ -451,7 +326,7 @@ func addPolicy(c *cobra.Command, name string) error {
 		return err
 	}
 	defer x.w.Close()
-	p, err := policyNamed(graph.New().At(prov.Now), name)
+	p, err := gate.Policy(graph.New().At(prov.Now), name)
 	if err != nil {
 		return err
 	}
@@ -476,7 +351,7 @@ func addPolicy(c *cobra.Command, name string) error {
 func testPolicies(c *cobra.Command, files []string) error {
 	failed := 0
 	for _, name := range files {
-		p, err := policyFile(name)
+		p, err := gate.PolicyFile(name)
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,7 +40,7 @@ func importCommand() *cobra.Command {
 		"  stemma import auto .\n  stemma import auto events/ sbom.json mlruns/ -o json", func(o formats.Options) ([]importer.Importer, bool) { return formats.All(o), false }))
 	for _, im := range all {
 		name := im.Name()
-		c.AddCommand(formatCommand(name, about[name], "  stemma import "+name+" FILE…", func(o formats.Options) ([]importer.Importer, bool) {
+		c.AddCommand(formatCommand(name, about[name], exampleOf(name), func(o formats.Options) ([]importer.Importer, bool) {
 			for _, im := range formats.All(o) {
 				if im.Name() == name {
 					return []importer.Importer{im}, true
@@ -62,10 +63,31 @@ func formatNames(all []importer.Importer) []string {
 
 // about says in a line what each format is.
 var about = map[string]string{
+	"cyclonedx":      "CycloneDX 1.2 to 1.7, JSON and XML: components, models, data, formulation, declarations",
+	"git":            "Git commits and tags: a repository, git cat-file --batch, git log --format=raw",
+	"github-oidc":    "Claims of GitHub's workflow tokens",
+	"mlflow":         "MLflow: exports, file stores (mlruns), SQLite databases, REST responses, a server",
 	"openlineage":    "OpenLineage events: one object, an array, or one a line",
+	"otel":           "OpenTelemetry traces of agents, tools and models: OTLP, Jaeger, Tempo",
+	"prov-json":      "W3C PROV-JSON",
+	"spdx":           "SPDX 2.2 to 3.0, JSON and tag-value, the AI profile too",
+	"vex":            "OpenVEX and CSAF",
 	"intoto":         "in-toto Statements, SLSA provenance, DSSE envelopes, Sigstore bundles, witness, Chainloop",
 	"model-signing":  "OpenSSF model signatures (model.sig)",
 	"trust-material": "Roots, keys and certificates: nothing is recorded of them; --trust uses them",
+}
+
+// examples are those of formats that are read from more than files.
+var examples = map[string]string{
+	"git":    "  stemma import git .\n  git rev-list --all | git cat-file --batch | stemma import git -",
+	"mlflow": "  stemma import mlflow mlruns/\n  stemma import mlflow mlflow.db --observed-at 2026-03-01T10:00:00Z\n  MLFLOW_TRACKING_TOKEN=… stemma import mlflow https://mlflow.acme.example",
+}
+
+func exampleOf(format string) string {
+	if e := examples[format]; e != "" {
+		return e
+	}
+	return "  stemma import " + format + " FILE…"
 }
 
 func formatCommand(name, short, example string, pick func(formats.Options) (ims []importer.Importer, sure bool)) *cobra.Command {
@@ -79,7 +101,10 @@ func formatCommand(name, short, example string, pick func(formats.Options) (ims 
 		}}
 	c.Flags().String("key", "default", "the signing key's name")
 	c.Flags().Bool("strict", false, "exit with 1 when anything was refused")
-	c.Flags().StringArray("trust", nil, "a file to check signatures of evidence with: a Sigstore trusted root, a public key, a CA certificate (beside those of stemma import trust)")
+	c.Flags().StringArray("trust", nil, "a file to check signatures of evidence with: a Sigstore trusted root, public keys or certificates, an OpenPGP ring, a JSON Web Key Set (beside those of stemma import trust)")
+	if name == "auto" || name == "mlflow" {
+		mlflowFlags(c, name == "mlflow")
+	}
 	c.Flags().StringP("output", "o", "text", "text or json: json tells what became of each file")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if o, _ := c.Flags().GetString("output"); o != "text" && o != "json" {
@@ -110,12 +135,15 @@ type pendingStatement struct {
 // fileImport is what became of one file.
 type fileImport struct {
 	intake.File
-	accepted  int // units that made statements
-	recorded  int // statements that are new
-	duplicate int // statements that stood there already
+	read      func() iter.Seq2[importer.Item, error] // of a server; nil: Path is read
+	accepted  int                                    // units that made statements
+	recorded  int                                    // statements that are new
+	duplicate int                                    // statements that stood there already
 	refused   map[string]int
 	first     map[string]string // by reason: where it came first, and the detail
 	part      string            // the file that this one is a part of
+	checks    map[string]int    // units by what checking their signatures gave
+	checked   map[string]string // by result: where it came first, by whom, and why
 }
 
 func runImport(c *cobra.Command, pick func(formats.Options) ([]importer.Importer, bool), args []string) error {
@@ -124,13 +152,14 @@ func runImport(c *cobra.Command, pick func(formats.Options) ([]importer.Importer
 		return err
 	}
 	defer x.w.Close()
-	trust, err := importTrust(c, x.w)
+	i := &importing{writing: x, c: c, byPath: map[string]*fileImport{}, evidence: x.w.Blobs.Batch()}
+	defer i.evidence.Drop()
+	o, err := i.options()
 	if err != nil {
 		return err
 	}
-	ims, sure := pick(formats.Options{Trust: trust})
-	i := &importing{all: ims, writing: x, c: c, byPath: map[string]*fileImport{}, evidence: x.w.Blobs.Batch()}
-	defer i.evidence.Drop()
+	ims, sure := pick(o)
+	i.all = ims
 	if err := i.find(args, ims, sure); err != nil {
 		return err
 	}
@@ -166,6 +195,17 @@ func runImport(c *cobra.Command, pick func(formats.Options) ([]importer.Importer
 // find lists what is to be imported.
 func (i *importing) find(args []string, ims []importer.Importer, sure bool) error {
 	for _, a := range args {
+		if isServer(a) {
+			f, err := i.server(a, ims, sure)
+			if err != nil {
+				return err
+			}
+			if i.byPath[f.Path] == nil {
+				i.byPath[f.Path] = f
+				i.files = append(i.files, f)
+			}
+			continue
+		}
 		found := []intake.File{{Path: a, Format: ims[0]}}
 		if a != "-" {
 			var err error
@@ -187,6 +227,9 @@ func (i *importing) find(args []string, ims []importer.Importer, sure bool) erro
 }
 
 func (i *importing) file(f *fileImport) error {
+	if f.read != nil {
+		return i.items(f, f.read())
+	}
 	src := importer.Source{Name: f.Path, Path: f.Path, R: i.c.InOrStdin()}
 	if f.Path == "-" {
 		src.Path = ""
@@ -208,7 +251,12 @@ func (i *importing) file(f *fileImport) error {
 		src.R = in
 	}
 	src.R = i.progress.reader(src.R)
-	for it, err := range f.Format.Read(src) {
+	return i.items(f, f.Format.Read(src))
+}
+
+// items takes what an importer makes of a file or server.
+func (i *importing) items(f *fileImport, items iter.Seq2[importer.Item, error]) error {
+	for it, err := range items {
 		if err != nil {
 			return err
 		}
@@ -250,23 +298,67 @@ func (i *importing) refuse(f *fileImport, place string, r *importer.Refusal) {
 }
 
 func (i *importing) take(f *fileImport, it importer.Item) error {
-	var made []pendingStatement
-	for _, d := range it.Statements {
-		env, err := app.Envelope(i.c.Context(), i.key, d.Subjects, d.Predicate)
-		if err != nil {
-			i.refuse(f, it.Place, &importer.Refusal{Reason: "no-statement", Detail: err.Error()})
-			return nil
-		}
-		made = append(made, pendingStatement{env, f})
+	made, err := i.sign(f, it.Statements)
+	if err != nil {
+		i.refuse(f, it.Place, &importer.Refusal{Reason: "no-statement", Detail: err.Error()})
+		return nil
 	}
 	if _, err := i.evidence.Put(it.Evidence); err != nil {
 		return err
 	}
 	f.accepted++
+	f.check(it)
 	i.pending = append(i.pending, made...)
+	for _, s := range it.Registries {
+		if err := i.registry(f, s); err != nil {
+			return err
+		}
+	}
 	if len(i.pending) >= importBatch {
 		return i.flush()
 	}
+	return nil
+}
+
+func (f *fileImport) check(it importer.Item) {
+	c := it.Checked()
+	if c == nil {
+		return
+	}
+	if f.checks == nil {
+		f.checks, f.checked = map[string]int{}, map[string]string{}
+	}
+	if f.checks[c.Result]++; f.checks[c.Result] == 1 {
+		f.checked[c.Result] = strings.Join(strings.Fields(it.Place+" "+c.Identity+" "+c.Reason), " ")
+	}
+}
+
+func (i *importing) sign(f *fileImport, drafts []importer.Draft) (made []pendingStatement, err error) {
+	for _, d := range drafts {
+		env, err := app.Envelope(i.c.Context(), i.key, d.Subjects, d.Predicate)
+		if err != nil {
+			return nil, err
+		}
+		made = append(made, pendingStatement{env, f})
+	}
+	return made, nil
+}
+
+// registry records what the state of a registry tells that the log does not
+// say. All before it must be folded for that.
+func (i *importing) registry(f *fileImport, s importer.RegistryState) error {
+	if err := i.flush(); err != nil {
+		return err
+	}
+	known, err := i.known()
+	if err != nil {
+		return err
+	}
+	made, err := i.sign(f, s.Changes(known))
+	if err != nil {
+		return fmt.Errorf("aliases of %s: %w", s.Series, err)
+	}
+	i.pending = append(i.pending, made...)
 	return nil
 }
 

@@ -83,11 +83,14 @@ func (i *importing) reportFormats() {
 
 func (i *importing) reportTotals(several bool) {
 	var accepted, recorded, duplicate int
-	refused := map[string]int{}
+	refused, left, checks := map[string]int{}, map[string]int{}, map[string]int{}
 	for _, f := range i.files {
 		accepted += f.accepted
 		recorded += f.recorded
 		duplicate += f.duplicate
+		for r, n := range f.checks {
+			checks[r] += n
+		}
 		for r, n := range f.refused {
 			if several {
 				r = f.format() + ": " + r
@@ -95,15 +98,21 @@ func (i *importing) reportTotals(several bool) {
 			refused[r] += n
 		}
 		if !several && f.Format == nil {
-			refused["file "+string(f.Why)]++
+			left[f.status()]++
 		}
 	}
 	t := newTable("units", "count")
 	t.AppendRow(table.Row{"accepted", accepted})
 	t.AppendRow(table.Row{"statements recorded", recorded})
 	t.AppendRow(table.Row{"statements that stood there already", duplicate})
+	for _, r := range sorted(checks) {
+		t.AppendRow(table.Row{"signatures: " + r, checks[r]})
+	}
 	for _, r := range sorted(refused) {
 		t.AppendRow(table.Row{"refused: " + r, refused[r]})
+	}
+	for _, why := range sorted(left) {
+		t.AppendRow(table.Row{"files: " + why, left[why]})
 	}
 	fmt.Fprintln(i.c.OutOrStdout(), t.Render())
 }
@@ -143,6 +152,14 @@ type fileJSON struct {
 	Statements int           `json:"statements"`
 	Duplicates int           `json:"duplicates"`
 	Refused    []refusedJSON `json:"refused,omitempty"`
+	Signatures []checkedJSON `json:"signatures,omitempty"`
+}
+
+// checkedJSON tells how many units had a result of checking their signatures.
+type checkedJSON struct {
+	Result string `json:"result"` // as in the statements: verified, failed, unverified, unsigned
+	Count  int    `json:"count"`
+	First  string `json:"first"` // place, signer and reason of the first of them
 }
 
 type refusedJSON struct {
@@ -162,6 +179,9 @@ func (i *importing) reportJSON() error {
 			Accepted: f.accepted, Statements: f.recorded, Duplicates: f.duplicate}
 		for _, r := range sorted(f.refused) {
 			j.Refused = append(j.Refused, refusedJSON{r, f.refused[r], f.first[r]})
+		}
+		for _, r := range sorted(f.checks) {
+			j.Signatures = append(j.Signatures, checkedJSON{r, f.checks[r], f.checked[r]})
 		}
 		out.Files = append(out.Files, j)
 	}

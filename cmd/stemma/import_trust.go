@@ -13,6 +13,7 @@ import (
 
 	"github.com/stemma-lineage/stemma/internal/app"
 	"github.com/stemma-lineage/stemma/internal/durable"
+	"github.com/stemma-lineage/stemma/internal/importer/formats"
 	"github.com/stemma-lineage/stemma/internal/importer/sigstore"
 )
 
@@ -22,7 +23,7 @@ const maxTrustFile = 16 << 20
 func importTrustCommand() *cobra.Command {
 	return &cobra.Command{Use: "trust [FILE…]", Short: "Keep roots, keys and certificates that signatures of evidence are checked with, or list them",
 		Example: "  stemma import trust trusted_root.json\n  stemma import trust",
-		Long:    "They are kept in .stemma/roots and used by every import. Nothing is trusted because it lies beside what it would verify.",
+		Long:    "What a file is shows in its content: a Sigstore trusted root, public keys or certificates in PEM, an OpenPGP ring of public keys (for commits and tags), a JSON Web Key Set (for GitHub's workflow tokens), or a policy of identities. They are kept in .stemma/roots and used by every import. Nothing is trusted because it lies beside what it would verify. The SSH keys of people who sign commits are those of stemma key trust.",
 		RunE: func(c *cobra.Command, args []string) error {
 			w, err := workspace(c)
 			if err != nil {
@@ -50,7 +51,7 @@ func keepTrust(c *cobra.Command, w *app.Workspace, names []string) error {
 		if err != nil {
 			return err
 		}
-		if _, err := sigstore.NewTrust(f); err != nil {
+		if err := new(formats.Options).AddTrust(f); err != nil {
 			return usageError{err}
 		}
 		sum := sha256.Sum256(f.Data)
@@ -88,28 +89,25 @@ func readTrust(name string) (sigstore.File, error) {
 	return sigstore.File{Name: name, Data: data}, err
 }
 
-// importTrust gives what signatures of evidence are checked with: what is kept
-// and what --trust names.
-func importTrust(c *cobra.Command, w *app.Workspace) (*sigstore.Trust, error) {
+// addTrust adds to the options what signatures of evidence are checked with:
+// the workspace's trust list, what is kept and what --trust names.
+func addTrust(c *cobra.Command, w *app.Workspace, o *formats.Options) error {
 	names, err := keptTrust(w)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	more, _ := c.Flags().GetStringArray("trust")
 	var files []sigstore.File
 	for _, name := range append(names, more...) {
 		f, err := readTrust(name)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		files = append(files, f)
 	}
-	if len(files) == 0 {
-		return nil, nil
+	o.Signers = w.Trust
+	if err := o.AddTrust(files...); err != nil {
+		return usageError{err}
 	}
-	t, err := sigstore.NewTrust(files...)
-	if err != nil {
-		return nil, usageError{err}
-	}
-	return t, nil
+	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/stemma-lineage/stemma/internal/app"
 	"github.com/stemma-lineage/stemma/internal/capture/trace"
 	"github.com/stemma-lineage/stemma/internal/evlog"
+	"github.com/stemma-lineage/stemma/internal/gate"
 	"github.com/stemma-lineage/stemma/internal/keys"
 	"github.com/stemma-lineage/stemma/internal/query"
 	"github.com/stemma-lineage/stemma/prov"
@@ -51,6 +52,7 @@ func exitCode(err error) int {
 	var use usageError
 	var payload *statement.PayloadError
 	var child childExit
+	var bad *gate.PolicyError
 	switch {
 	case errors.As(err, &child):
 		return child.code
@@ -65,7 +67,7 @@ func exitCode(err error) int {
 		return exitUndecided
 	case errors.As(err, &fork), errors.Is(err, bundle.ErrVerify), errors.Is(err, app.ErrUntrusted), errors.Is(err, errFsck), errors.Is(err, evlog.ErrCorrupt):
 		return exitVerify
-	case errors.As(err, &use), errors.As(err, &ambiguous), errors.Is(err, prov.ErrRef), errors.As(err, &payload):
+	case errors.As(err, &use), errors.As(err, &ambiguous), errors.Is(err, prov.ErrRef), errors.As(err, &payload), errors.As(err, &bad):
 		return exitUsage
 	case errors.Is(err, query.ErrNotFound), errors.Is(err, evlog.ErrNotFound), errors.Is(err, evlog.ErrNotALog), errors.Is(err, keys.ErrNotFound), errors.Is(err, os.ErrNotExist):
 		return exitNotFound
@@ -135,7 +137,7 @@ func command() *cobra.Command {
 	root.PersistentFlags().String("dir", "", "the folder to work in (default: here; .stemma is looked for upwards)")
 	root.AddCommand(initCommand(), runCommand(), syncCommand(), recordCommand(), importCommand(), addCommand(), approveCommand(), deployCommand(), noticeCommand())
 	root.AddCommand(askCommands()...)
-	root.AddCommand(gateCommand(), validCommand(), policyCommand(), bundleCommand(), verifyCommand(), logCommand(), keyCommand(), doctorCommand(), demoCommand(), versionCommand())
+	root.AddCommand(gateCommand(), validCommand(), controlsCommand(), policyCommand(), serveCommand(), bundleCommand(), verifyCommand(), logCommand(), keyCommand(), doctorCommand(), demoCommand(), versionCommand())
 	return root
 }
 

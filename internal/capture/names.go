@@ -124,7 +124,7 @@ func hubOf(p string) hubPath {
 	h := hubPath{kind: modelKind, repo: "huggingface.co/" + strings.ReplaceAll(m[2], "--", "/"), revision: m[3], file: m[4]}
 	switch m[1] {
 	case "datasets":
-		h.kind, h.repo = datasetKind, "huggingface.co/datasets/"+strings.ReplaceAll(m[2], "--", "/")
+		h.kind, h.repo = datasetKind, "huggingface.co/"+strings.ReplaceAll(m[2], "--", "/")
 	case "spaces":
 		h.kind, h.repo = prov.Code, "huggingface.co/spaces/"+strings.ReplaceAll(m[2], "--", "/")
 	}

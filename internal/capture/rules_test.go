@@ -192,7 +192,7 @@ func TestHub(t *testing.T) {
 	for p, want := range map[string]string{
 		"/c/hub/models--org--name/snapshots/abc/config.json":     "model:huggingface.co/org/name@abc",
 		"/c/hub/models--bert-base/snapshots/abc/a/b.safetensors": "model:huggingface.co/bert-base@abc",
-		"/c/hub/datasets--o--d/snapshots/r1/data/x.parquet":      "dataset:huggingface.co/datasets/o/d@r1",
+		"/c/hub/datasets--o--d/snapshots/r1/data/x.parquet":      "dataset:huggingface.co/o/d@r1",
 		"models--o--n/snapshots/r/x":                             "model:huggingface.co/o/n@r",
 	} {
 		if got := hubOf(p); got.file == "" || got.ref().String() != want {

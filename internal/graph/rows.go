@@ -138,7 +138,12 @@ func (n Neighbour) Type() prov.RelationType {
 
 // Alike tells whether the thing has, or ever had, a SameAs in either
 // direction.
-func (v *View) Alike(id ID) bool { return v.g.alike.has(id) }
+func (v *View) Alike(id ID) bool {
+	if v.reads != nil {
+		v.reads.thing(id)
+	}
+	return v.g.alike.has(id)
+}
 
 // AppendOut appends what the relations of the given types from id lead to, as
 // far as the view sees them, newest first. A thing to which several relations

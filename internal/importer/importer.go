@@ -33,6 +33,15 @@ type Importer interface {
 	Read(s Source) iter.Seq2[Item, error]
 }
 
+// FolderImporter is an Importer for which a folder can be one thing, such as a
+// git repository.
+type FolderImporter interface {
+	Importer
+	// Folder tells whether dir is such a thing, and the file by whose path it
+	// is read.
+	Folder(dir string) (path string, ok bool)
+}
+
 // Source is one file to read, or standard input.
 type Source struct {
 	Name string    // as the person gave it, for messages
@@ -75,6 +84,42 @@ type Item struct {
 type Draft struct {
 	Subjects  []statement.Subject
 	Predicate statement.Predicate
+}
+
+// Evidence gives what the predicate says that it was made from.
+func (d Draft) Evidence() []statement.Evidence {
+	switch p := d.Predicate.(type) {
+	case *statement.Activity:
+		return p.Evidence
+	case *statement.Entity:
+		return p.Evidence
+	case *statement.Approval:
+		return p.Evidence
+	case *statement.Deployment:
+		return p.Evidence
+	case *statement.Registry:
+		return p.Evidence
+	case *statement.Identity:
+		return p.Evidence
+	case *statement.Delegation:
+		return p.Evidence
+	case *statement.Notice:
+		return p.Evidence
+	}
+	return nil
+}
+
+// Checked gives what checking the signatures of the Item's evidence gave, nil
+// where it is of a kind that carries none.
+func (it Item) Checked() *statement.EvidenceCheck {
+	for _, d := range it.Statements {
+		for _, e := range d.Evidence() {
+			if e.Verified != nil {
+				return e.Verified
+			}
+		}
+	}
+	return nil
 }
 
 // Refusal says why a unit of the input made no statement.

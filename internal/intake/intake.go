@@ -40,8 +40,9 @@ var ownFolders = map[string]bool{".stemma": true, ".git": true}
 
 // Find lists the files at and below path, in the order of their names, each
 // with the first of formats that recognises it. The error is for path itself;
-// what cannot be read below it is a File that says so. With sure, a path that
-// is a file is of formats[0] without being looked at.
+// what cannot be read below it is a File that says so. With sure, the person
+// has named the format: a path that is a file is of formats[0] without being
+// looked at, and a folder that is one thing for it is found as such.
 func Find(path string, formats []importer.Importer, sure bool) ([]File, error) {
 	st, err := os.Stat(path)
 	if err != nil {
@@ -58,6 +59,10 @@ func Find(path string, formats []importer.Importer, sure bool) ([]File, error) {
 		}
 		return []File{f}, nil
 	}
+	var folders importer.FolderImporter
+	if sure {
+		folders, _ = formats[0].(importer.FolderImporter)
+	}
 	var out []File
 	err = filepath.WalkDir(path, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -68,6 +73,12 @@ func Find(path string, formats []importer.Importer, sure bool) ([]File, error) {
 			return nil
 		}
 		if d.IsDir() {
+			if folders != nil {
+				if file, ok := folders.Folder(p); ok {
+					out = append(out, File{Path: file, Format: folders})
+					return fs.SkipDir
+				}
+			}
 			if p != path && ownFolders[d.Name()] {
 				out = append(out, File{Path: p, Why: OwnFolder})
 				return fs.SkipDir

@@ -25,6 +25,7 @@ const (
 const (
 	NoDigest       = "no-digest"          // it binds a name, not content
 	ContentChanged = "content-changed"    // it is of other content of the same name
+	StatedSame     = "stated-same"        // it is of something else, which is only stated to be the same
 	NotTheirs      = "not-signed-by-them" // the approver's key did not sign it
 	OwnWork        = "own-work"           // the approver made the thing, or owns what made it
 	AuthorUnknown  = "author-unknown"     // nobody knows who made the thing
@@ -41,7 +42,6 @@ const (
 	TextDiffers    = "text-differs" // signed over another text than it was shown
 	Revoked        = "revoked"
 	Superseded     = "superseded"
-	Undated        = "no-time" // the question has no point in time
 )
 
 // Reason is why a decision has not, or may not have, an effect.
@@ -73,7 +73,8 @@ type Decision struct {
 	recorded    prov.Instant
 	from, until prov.Instant // the period that it claims
 	said        map[string]string
-	definite    bool // some reason says no for certain
+	who         string // the approver under the first of his names
+	definite    bool   // some reason says no for certain
 }
 
 // Context is where a decision is to count.
@@ -88,8 +89,9 @@ type judge struct {
 	v       graph.View // all times
 	at      prov.Instant
 	ctx     Context
-	content []graph.ID // the thing's content, and what is the same as it
+	content []graph.ID // the thing's content
 	names   []graph.ID // and its names
+	same    []graph.ID // other content and names, stated to be the same
 	makers  makers
 }
 
@@ -101,10 +103,25 @@ func Decisions(v graph.View, thing graph.ID, ctx Context) []Decision {
 
 func newJudge(v graph.View, thing graph.ID, ctx Context) *judge {
 	j := &judge{v: v.Always(), at: v.AsOf().Valid, ctx: ctx}
-	j.content, j.names = contentAndNames(j.v, thing)
-	j.makers = findMakers(j.v, append(slices.Clone(j.content), j.names...))
+	j.content, j.names = identify(j.v, thing)
+	all := aliases(j.v, thing)
+	for _, id := range all {
+		if !slices.Contains(j.content, id) && !slices.Contains(j.names, id) {
+			j.same = append(j.same, id)
+		}
+	}
+	for _, id := range append(slices.Clone(j.content), j.names...) { // a name that stands for several contents
+		if !slices.Contains(all, id) {
+			all = append(all, id)
+		}
+	}
+	j.makers = findMakers(j.v, all)
 	return j
 }
+
+// several tells that the name stands for several contents, so that no one of
+// them can be meant.
+func (j *judge) several() bool { return len(j.content) > 1 }
 
 func (j *judge) decisions() []Decision {
 	var out []Decision
@@ -118,6 +135,9 @@ func (j *judge) decisions() []Decision {
 				out = j.on(out, r.To(), ContentChanged)
 			}
 		}
+	}
+	for _, id := range j.same {
+		out = j.on(out, id, StatedSame)
 	}
 	sort.SliceStable(out, func(a, b int) bool { return out[a].Entry < out[b].Entry })
 	j.takeBack(out)
@@ -140,10 +160,16 @@ func (j *judge) on(out []Decision, id graph.ID, class string) []Decision {
 			continue // of the content, and told already
 		}
 		switch class {
+		case "":
+			if j.several() {
+				d.unsure(ContentChanged, "it is of %s, which is one of %d contents of that name; ask by digest", j.v.Ref(id), len(j.content))
+			}
 		case NoDigest:
 			d.no(NoDigest, "it binds the name %s, not content", j.v.Ref(id))
 		case ContentChanged:
 			d.no(ContentChanged, "it is of %s, which is other content of that name", j.v.Ref(id))
+		case StatedSame:
+			d.no(StatedSame, "it is of %s, which is stated to be the same; a decision binds the very content", j.v.Ref(id))
 		}
 		j.weigh(&d)
 		out = append(out, d)
@@ -170,7 +196,7 @@ func (j *judge) read(r graph.Relation, on graph.ID) Decision {
 	sort.Strings(d.Environments)
 	for o := range j.v.Out(r.To) {
 		if x := j.v.Relation(o); x.Type == prov.AssociatedWith && x.Entry == r.Entry {
-			d.Approver = j.v.Ref(x.To).String()
+			d.Approver, d.who = j.v.Ref(x.To).String(), person(j.v, x.To)
 		}
 	}
 	return d
@@ -244,19 +270,17 @@ func (j *judge) weighApprover(d *Decision) {
 		return
 	}
 	who := j.v.Lookup(ref)
-	told := false // whether anything is known of what the person belongs to
+	member, told := memberships(j.v, who)
 	held, was := false, ""
-	for r := range j.v.Out(who) {
-		m := j.v.Relation(r)
-		if m.Type != prov.MemberOf {
-			continue
-		}
-		told = true
-		// The role must be held when it was decided and when it was recorded.
+	for _, m := range member {
+		// The role must be held when it was decided and when it was recorded,
+		// under that very name: what makes a person less free to decide is
+		// taken from every name and team, what makes more free is not.
 		in := m.Valid.From <= d.decided && d.recorded < m.Valid.To
 		switch name := j.v.Ref(m.To).String(); {
 		case name == "role:admin" && m.Valid.From <= d.recorded && d.decided < m.Valid.To:
 			d.no(IsAdmin, "%s holds role:admin (entry %d)", d.Approver, m.Entry)
+		case m.From != who:
 		case name == roleRef(d.Role) && in:
 			held = true
 		case name == roleRef(d.Role):
@@ -264,12 +288,34 @@ func (j *judge) weighApprover(d *Decision) {
 		}
 	}
 	switch {
-	case d.Role != "" && !held && told:
-		d.no(RoleNotHeld, "no entry says that %s held %s when deciding%s", d.Approver, roleRef(d.Role), was)
+	case !told:
+		d.unsure(RoleUnknown, "no entry tells the teams and roles of %s, so nobody knows what else it is allowed to do", d.Approver)
 	case d.Role != "" && !held:
-		d.unsure(RoleUnknown, "no entry tells the roles of %s", d.Approver)
+		d.no(RoleNotHeld, "no entry says that %s held %s when deciding%s", d.Approver, roleRef(d.Role), was)
 	}
-	j.makers.weigh(d, j.v, who, told)
+	j.makers.weigh(d, j.v, who, member)
+}
+
+// memberships gives the teams and roles of an identity under all its names,
+// with those of its teams, and whether anything is told of them under the name
+// itself. The walk is bounded by the number of teams.
+func memberships(v graph.View, who graph.ID) (out []graph.Relation, told bool) {
+	todo := aliases(v, who)
+	for seen := map[graph.ID]bool{}; len(todo) > 0; {
+		id := todo[0]
+		todo = todo[1:]
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
+		for r := range v.Out(id) {
+			if x := v.Relation(r); x.Type == prov.MemberOf {
+				out, told = append(out, x), told || x.From == who
+				todo = append(todo, x.To)
+			}
+		}
+	}
+	return out, told
 }
 
 func roleRef(role string) string {
@@ -291,18 +337,18 @@ func (j *judge) takeBack(ds []Decision) {
 				if d.Decision != statement.Approve || d.Entry > by.Entry {
 					continue
 				}
-				if named := by.said["revokes"]; named == d.Ref || named == "" && d.Review == by.Review && d.on == by.on {
+				if named := canonical(by.said["revokes"]); named == d.Ref || named == "" && d.Review == by.Review && d.on == by.on {
 					d.no(Revoked, "%s took it back (entry %d)", by.Approver, by.Entry)
 				}
 			}
 		}
 		for r := range j.v.Out(by.id) {
 			x := j.v.Relation(r)
-			if x.Type != prov.Supersedes || x.Entry != by.Entry || by.blocked() {
+			if x.Type != prov.Supersedes || x.Entry != by.Entry || by.blocked(Expired) { // what had its place taken does not come back
 				continue
 			}
 			for k := range ds {
-				if ds[k].id == x.To && ds[k].Entry < by.Entry && ds[k].Approver == by.Approver {
+				if ds[k].id == x.To && ds[k].Entry < by.Entry && ds[k].who == by.who {
 					ds[k].no(Superseded, "%s took its place (entry %d)", by.Ref, by.Entry)
 				}
 			}
@@ -310,10 +356,21 @@ func (j *judge) takeBack(ds []Decision) {
 	}
 }
 
+// canonical gives a Ref as the graph writes it.
+func canonical(ref string) string {
+	if r, err := prov.ParseRef(ref); err == nil {
+		return r.String()
+	}
+	return ref
+}
+
 // blocked tells whether a decision is none at all at this time and in this
 // log, whoever made it. To take something back less is asked than to approve.
-func (d *Decision) blocked() bool {
+func (d *Decision) blocked(except ...string) bool {
 	return slices.ContainsFunc(d.Reasons, func(r Reason) bool {
+		if slices.Contains(except, r.Class) {
+			return false
+		}
 		return r.Class == NotTheirs || r.Class == OtherLog || r.Class == NotYet || r.Class == Late || r.Class == Expired || r.Class == NoDigest
 	})
 }

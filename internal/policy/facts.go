@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"cel.dev/cel-go/cel"
@@ -42,6 +43,9 @@ func environment() (*cel.Env, error) {
 		fn("ancestorsApproved", str, list), fn("thirdPartiesReviewed", str), fn("unchanged"))
 }
 
+// environmentOnce makes it once: it does not change.
+var environmentOnce = sync.OnceValues(environment)
+
 // facts is what a policy can ask of one thing at one moment.
 type facts struct {
 	p         *Policy
@@ -57,22 +61,24 @@ type facts struct {
 	reasons    []string        // why the current rule does not hold
 	thresholds []prov.Instant  // moments at which something grows too old
 	memo       map[string]any
+	asked      map[string]answered
+	spent      uint64 // of the cost that all rules together may have
 }
 
 func newFacts(p *Policy, v graph.View, q Question) *facts {
-	f := &facts{p: p, v: v, at: v.AsOf().Valid, q: q, memo: map[string]any{}, looked: map[uint64]bool{}}
+	f := &facts{p: p, v: v, at: v.AsOf().Valid, q: q, memo: map[string]any{}, asked: map[string]answered{}, looked: map[uint64]bool{}}
 	f.judge = newJudge(v, q.Thing, q.Context)
 	f.decisions = f.judge.decisions()
 	return f
 }
 
-// ids gives the thing under all its names.
+// ids gives the thing's content and the names of it.
 func (f *facts) ids() []graph.ID { return append(slices.Clone(f.judge.content), f.judge.names...) }
 
 // closure gives the thing and all that it was made with.
 func (f *facts) closure() []graph.ID {
 	if !f.listed {
-		f.members, f.listed = query.Members(f.v, f.ids(), false), true
+		f.members, f.listed = query.Members(f.v, append(f.ids(), f.judge.same...), false), true
 	}
 	return f.members
 }
@@ -128,21 +134,29 @@ func (f *facts) describe(id graph.ID) map[string]any {
 	if len(content) > 0 {
 		out["digest"] = f.v.Ref(content[0]).String()
 	}
-	notices := []string{}
+	notices, disagree := []string{}, map[string]bool{}
 	for _, x := range append(content, names...) {
 		attrs := f.v.Attributes(x)
 		for _, k := range []string{"licence", "origin", "sensitivity", "state"} {
 			if attrs[k] != "" && attrs[k] != "unknown" {
+				disagree[k] = disagree[k] || out[k] != nil && out[k] != attrs[k]
 				out[k] = attrs[k]
 			}
 		}
 		for o := range f.v.Out(x) {
 			switch rel := f.v.Relation(o); rel.Type {
 			case prov.OwnedBy:
-				out["owner"] = f.v.Ref(rel.To).String()
+				if owner, was := f.v.Ref(rel.To).String(), out["owner"]; was == nil || owner < was.(string) {
+					out["owner"] = owner
+				}
 			case prov.SubjectOf:
 				notices = append(notices, rel.Role)
 			}
+		}
+	}
+	for k, yes := range disagree {
+		if yes {
+			delete(out, k) // its names disagree: it is not known
 		}
 	}
 	slices.Sort(notices)
@@ -163,35 +177,120 @@ func (f *facts) describeDecisions() []any {
 	return out
 }
 
+// functions binds the questions of expressions. An argument of another type,
+// which a policy's parameters can bring, makes the question unknown: an empty
+// list or name in its place could pass.
 func (f *facts) functions() map[string]cel.LateBoundFunction {
-	text := func(v ref.Val) string { s, _ := v.Value().(string); return s }
-	texts := func(v ref.Val) []string {
-		x, err := v.ConvertToNative(stringsType)
-		s, _ := x.([]string)
-		if err != nil {
-			return nil
+	out := map[string]cel.LateBoundFunction{}
+	bind := func(name string, ask func(a arguments) ref.Val) {
+		out[name] = func(_ string, args ...ref.Val) ref.Val {
+			a, err := readArguments(name, args)
+			if err != nil {
+				return f.unknown("%v", err)
+			}
+			return f.once(a.key, func() ref.Val { return ask(a) })
 		}
-		return s
 	}
-	num := func(v ref.Val) int { n, _ := v.Value().(int64); return int(n) }
-	return map[string]cel.LateBoundFunction{
-		"approved":      func(_ string, a ...ref.Val) ref.Val { return f.approved(text(a[0]), num(a[1]), "") },
-		"approvedWith":  func(_ string, a ...ref.Val) ref.Val { return f.approved(text(a[0]), num(a[1]), text(a[2])) },
-		"approvedApart": func(_ string, a ...ref.Val) ref.Val { return f.approvedApart(texts(a[0])) },
-		"rejected":      func(_ string, a ...ref.Val) ref.Val { return f.rejected(text(a[0])) },
-		"noticed":       func(_ string, a ...ref.Val) ref.Val { return f.noticed(texts(a[0])) },
-		"originsKnown":  func(string, ...ref.Val) ref.Val { return f.originsKnown() },
-		"licensed":      func(_ string, a ...ref.Val) ref.Val { return f.licensed(texts(a[0])) },
-		"evaluated":     func(_ string, a ...ref.Val) ref.Val { return f.evaluated(text(a[0])) },
-		"owned":         func(string, ...ref.Val) ref.Val { return f.owned() },
-		"ancestorsApproved": func(_ string, a ...ref.Val) ref.Val {
-			return f.ancestorsApproved(text(a[0]), texts(a[1]), false)
-		},
-		"thirdPartiesReviewed": func(_ string, a ...ref.Val) ref.Val { return f.ancestorsApproved(text(a[0]), nil, true) },
-		"credentialsInDate":    func(string, ...ref.Val) ref.Val { return f.credentialsInDate() },
-		"policyPinned":         func(string, ...ref.Val) ref.Val { return f.policyPinned() },
-		"unchanged":            func(string, ...ref.Val) ref.Val { return f.unchanged() },
+	bind("approved", func(a arguments) ref.Val { return f.approved(a.text[0], a.num, "") })
+	bind("approvedWith", func(a arguments) ref.Val { return f.approved(a.text[0], a.num, a.text[1]) })
+	bind("approvedApart", func(a arguments) ref.Val { return f.approvedApart(a.list) })
+	bind("rejected", func(a arguments) ref.Val { return f.rejected(a.text[0]) })
+	bind("noticed", func(a arguments) ref.Val { return f.noticed(a.list) })
+	bind("originsKnown", func(arguments) ref.Val { return f.originsKnown() })
+	bind("licensed", func(a arguments) ref.Val { return f.licensed(a.list) })
+	bind("evaluated", func(a arguments) ref.Val { return f.evaluated(a.text[0]) })
+	bind("owned", func(arguments) ref.Val { return f.owned() })
+	bind("ancestorsApproved", func(a arguments) ref.Val { return f.ancestorsApproved(a.text[0], a.list, false) })
+	bind("thirdPartiesReviewed", func(a arguments) ref.Val { return f.ancestorsApproved(a.text[0], nil, true) })
+	bind("credentialsInDate", func(arguments) ref.Val { return f.credentialsInDate() })
+	bind("policyPinned", func(arguments) ref.Val { return f.policyPinned() })
+	bind("unchanged", func(arguments) ref.Val { return f.unchanged() })
+	return out
+}
+
+// arguments are those of one call: texts in their order, a number, a list.
+type arguments struct {
+	text []string
+	num  int
+	list []string
+	key  string // of the function with them
+}
+
+func readArguments(name string, args []ref.Val) (arguments, error) {
+	a := arguments{key: name}
+	for _, v := range args {
+		switch x := v.Value().(type) {
+		case string:
+			if x == "" {
+				return a, fmt.Errorf("%s: a name is empty", name)
+			}
+			a.text = append(a.text, x)
+			a.key += fmt.Sprintf(" %q", x)
+		case int64:
+			if x < 1 || x > 1000 {
+				return a, fmt.Errorf("%s: the number %d is not from 1 to 1000", name, x)
+			}
+			a.num = int(x)
+			a.key += fmt.Sprintf(" %d", x)
+		default:
+			n, err := v.ConvertToNative(stringsType)
+			list, ok := n.([]string)
+			if err != nil || !ok || len(list) == 0 || slices.Contains(list, "") {
+				return a, fmt.Errorf("%s takes a name, a number or a list of names, none of them empty; it was given a %s", name, v.Type().TypeName())
+			}
+			a.list = list
+			a.key += fmt.Sprintf(" %q", list)
+		}
 	}
+	return a, a.fit(name)
+}
+
+// shapes tells how many texts, numbers and lists each function takes.
+var shapes = map[string][3]int{"approved": {1, 1, 0}, "approvedWith": {2, 1, 0}, "approvedApart": {0, 0, 1}, "rejected": {1, 0, 0}, "noticed": {0, 0, 1},
+	"licensed": {0, 0, 1}, "evaluated": {1, 0, 0}, "ancestorsApproved": {1, 0, 1}, "thirdPartiesReviewed": {1, 0, 0}}
+
+func (a arguments) fit(name string) error {
+	has := [3]int{len(a.text), 0, 0}
+	if a.num > 0 {
+		has[1] = 1
+	}
+	if a.list != nil {
+		has[2] = 1
+	}
+	if has != shapes[name] {
+		return fmt.Errorf("%s was given arguments of other types than it takes", name)
+	}
+	return nil
+}
+
+// maxQuestions is how many different questions one evaluation may ask of the
+// graph. CEL counts a call as cheap; these are not.
+const maxQuestions = 256
+
+// answered is what a question gave, with what it looked at.
+type answered struct {
+	val     ref.Val
+	looked  map[uint64]bool
+	reasons []string
+}
+
+// once asks each question once, however often rules ask it.
+func (f *facts) once(key string, ask func() ref.Val) ref.Val {
+	got, ok := f.asked[key]
+	if !ok {
+		if len(f.asked) >= maxQuestions {
+			return f.unknown("the policy asks more than %d different questions", maxQuestions)
+		}
+		looked, reasons := f.looked, f.reasons
+		f.looked, f.reasons = map[uint64]bool{}, nil
+		val := ask()
+		got = answered{val, f.looked, f.reasons}
+		f.asked[key] = got
+		f.looked, f.reasons = looked, reasons
+	}
+	maps.Copy(f.looked, got.looked)
+	f.reasons = append(f.reasons, got.reasons...)
+	return got.val
 }
 
 // look notes an entry as evidence of the current rule.
@@ -245,28 +344,28 @@ func (f *facts) approvers(review, assurance string) (sure, maybe map[string]bool
 		weak := assurance != "" && assuranceRank[d.Assurance] < assuranceRank[assurance]
 		switch {
 		case d.Decision == statement.Reject && d.Effect == Counts:
-			delete(sure, d.Approver)
-			delete(maybe, d.Approver)
+			delete(sure, d.who)
+			delete(maybe, d.who)
 			why = append(why, fmt.Sprintf("%s rejected it (entry %d): %s", d.Approver, d.Entry, d.Comment))
-		case d.Decision == statement.Reject && d.Effect == Uncertain && sure[d.Approver]:
-			delete(sure, d.Approver)
-			maybe[d.Approver] = true
+		case d.Decision == statement.Reject && d.Effect == Uncertain && sure[d.who]:
+			delete(sure, d.who)
+			maybe[d.who] = true
 		case d.Decision == statement.Reject:
 		case d.Effect == Counts && weak:
 			why = append(why, fmt.Sprintf("%s (entry %d) was signed with assurance %q, less than %s", d.Ref, d.Entry, d.Assurance, assurance))
 		case d.Effect == Counts:
-			sure[d.Approver] = true
-			delete(maybe, d.Approver)
+			sure[d.who] = true
+			delete(maybe, d.who)
 		default:
-			word := "does not count"
+			says := "does not count"
 			if d.Effect == Uncertain {
-				word = "may not count"
+				says = "may not count"
 			}
 			for _, r := range d.Reasons {
-				why = append(why, fmt.Sprintf("%s (entry %d) %s: %s", d.Ref, d.Entry, word, r.Detail))
+				why = append(why, fmt.Sprintf("%s (entry %d) %s: %s", d.Ref, d.Entry, says, r.Detail))
 			}
-			if d.Effect == Uncertain && !weak && !sure[d.Approver] {
-				maybe[d.Approver] = true
+			if d.Effect == Uncertain && !weak && !sure[d.who] {
+				maybe[d.who] = true
 			}
 		}
 	}
@@ -287,61 +386,85 @@ func (f *facts) approvedApart(reviews []string) ref.Val {
 		maps.Copy(possible[i], maybe)
 	}
 	switch {
-	case apart(certain, map[string]bool{}):
+	case apart(certain):
 		return types.True
-	case apart(possible, map[string]bool{}):
+	case apart(possible):
 		return f.unknown("whether the approvals for %s are of different people and count", strings.Join(reviews, " and "))
 	}
 	return f.no("the approvals for %s are not of different people", strings.Join(reviews, " and "))
 }
 
-// apart tells whether each set can give one member that no other gives. There
-// are at most 8 sets.
-func apart(sets []map[string]bool, taken map[string]bool) bool {
-	if len(sets) == 0 {
-		return true
-	}
-	for who := range sets[0] {
-		if !taken[who] {
-			taken[who] = true
-			if apart(sets[1:], taken) {
+// apart tells whether each set can give one member that no other gives: a
+// matching in a bipartite graph, by augmenting paths (Kuhn's algorithm). There
+// are at most 8 sets, and a path is no longer than that.
+func apart(sets []map[string]bool) bool {
+	gives := map[string]int{} // who is given by which set
+	var find func(set int, seen map[string]bool) bool
+	find = func(set int, seen map[string]bool) bool {
+		for who := range sets[set] {
+			if seen[who] {
+				continue
+			}
+			seen[who] = true
+			if other, taken := gives[who]; !taken || find(other, seen) {
+				gives[who] = set
 				return true
 			}
-			delete(taken, who)
+		}
+		return false
+	}
+	for i := range sets {
+		if !find(i, map[string]bool{}) {
+			return false
 		}
 	}
-	return false
+	return true
 }
 
-// rejected tells whether a rejection of the review counts that no later
-// approval of the same person follows.
+// rejected tells whether a rejection of the review counts that no approval of
+// the same person, later and sure to count, follows.
 func (f *facts) rejected(review string) ref.Val {
-	last := map[string]Decision{}
-	for _, d := range f.decisions {
-		if d.Review == review && (d.Decision == statement.Approve || d.Decision == statement.Reject) && d.Effect != NoEffect {
-			last[d.Approver] = d
+	last := map[string]*rejection{}
+	for _, d := range f.decisions { // in the order of the log
+		if d.Review != review || d.Effect == NoEffect {
+			continue
 		}
-	}
-	unsure := false
-	for _, d := range last {
-		if d.Decision == statement.Reject {
+		switch {
+		case d.Decision == statement.Reject:
 			f.look(d.Entry)
-			f.reasons = append(f.reasons, fmt.Sprintf("%s rejected it (entry %d): %s", d.Approver, d.Entry, d.Comment))
-			if d.Effect == Counts {
-				return types.True
+			if was := last[d.who]; was == nil || was.maybe || d.Effect == Counts {
+				last[d.who] = &rejection{d, d.Effect != Counts}
 			}
-			unsure = true
+		case d.Decision == statement.Approve && d.Effect == Counts:
+			delete(last, d.who)
+		case d.Decision == statement.Approve && last[d.who] != nil:
+			last[d.who].maybe = true
 		}
 	}
-	if unsure {
+	yes := false
+	for _, r := range last {
+		f.reasons = append(f.reasons, fmt.Sprintf("%s rejected it (entry %d): %s", r.Approver, r.Entry, r.Comment))
+		yes = yes || !r.maybe
+	}
+	switch {
+	case yes:
+		return types.True
+	case len(last) > 0:
 		return types.NewErr("unknown: whether a rejection counts")
 	}
 	return types.False
 }
 
+// rejection is the last rejection of a person; maybe says that it may not
+// count, or no longer.
+type rejection struct {
+	Decision
+	maybe bool
+}
+
 // waive accepts an outcome for which a waiver counts.
 func (f *facts) waive(o *Outcome) {
-	if f.p.Waivers.Role == "" {
+	if f.p.Waivers.Role == "" || f.judge.several() {
 		return
 	}
 	for _, id := range f.ids() {
@@ -350,6 +473,9 @@ func (f *facts) waive(o *Outcome) {
 				continue
 			}
 			w := readWaiver(f.v, id, c.Entry, f.p.Waivers.Role)
+			if !f.v.IsDigest(id) && len(f.judge.content) > 0 {
+				w.no(NoDigest, "it binds the name %s, not content", f.v.Ref(id))
+			}
 			f.judge.weighApprover(&w)
 			f.judge.weighWaiver(&w)
 			text := fmt.Sprintf("%s until %s: %s (entry %d)", w.Approver, w.said["waiver.until"], w.said["waiver.reason"], c.Entry)
@@ -396,6 +522,9 @@ func (f *facts) evaluated(within string) ref.Val {
 				continue
 			}
 			f.look(x.Entry)
+			if t.End > prov.Forever-prov.Instant(limit) {
+				return f.unknown("evaluated(%q): the end of that time cannot be told", within)
+			}
 			f.thresholds = append(f.thresholds, t.End+prov.Instant(limit))
 			if t.End > newest {
 				newest, entry = t.End, x.Entry

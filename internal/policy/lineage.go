@@ -10,9 +10,13 @@ import (
 
 	"github.com/stemma-lineage/stemma/internal/graph"
 	"github.com/stemma-lineage/stemma/prov"
+	"github.com/stemma-lineage/stemma/statement"
 )
 
 // What rules ask of the lineage of a thing.
+
+// noticeKinds are the kinds of notices that statements know.
+var noticeKinds = []string{"compromised", "vulnerable", "leaked", "withdrawn", "out-of-validation"}
 
 var stringsType = reflect.TypeFor[[]string]()
 
@@ -20,15 +24,24 @@ var stringsType = reflect.TypeFor[[]string]()
 // a notice of one of the kinds at the moment. It says no only when it is known
 // of everything where it came from: what is not seen may be under one.
 func (f *facts) noticed(kinds []string) ref.Val {
+	for _, k := range kinds {
+		if !slices.Contains(noticeKinds, k) {
+			return f.unknown("noticed: %q is no kind of notice; the kinds are %s", k, strings.Join(noticeKinds, ", "))
+		}
+	}
+	found := false
 	for _, id := range f.closure() {
 		for r := range f.v.Out(id) {
 			x := f.v.Relation(r)
 			if x.Type == prov.SubjectOf && slices.Contains(kinds, x.Role) {
+				found = true
 				f.look(x.Entry)
 				f.reasons = append(f.reasons, label(f.v, id)+" is "+x.Role+": "+label(f.v, x.To)+since(x))
-				return types.True
 			}
 		}
+	}
+	if found {
+		return types.True
 	}
 	if gaps := f.gaps(); len(gaps) > 0 {
 		f.reasons = append(f.reasons, gaps...)
@@ -107,14 +120,15 @@ func (f *facts) licensed(allowed []string) ref.Val {
 		if k := f.v.Ref(id).Kind; k != prov.Model && k != prov.Dataset {
 			continue
 		}
-		d := f.describe(id)
-		l, ok := d["licence"].(string)
-		switch {
-		case !ok && !f.made(id):
-			missing = append(missing, d["ref"].(string)+": no entry tells its licence")
-		case ok && !slices.ContainsFunc(allowed, func(a string) bool { return strings.EqualFold(a, l) }):
-			bad = true
-			f.reasons = append(f.reasons, d["ref"].(string)+" has the licence "+l)
+		ls := f.licences(id)
+		if len(ls) == 0 && !f.made(id) {
+			missing = append(missing, label(f.v, id)+": no entry tells its licence")
+		}
+		for _, l := range ls {
+			if !slices.ContainsFunc(allowed, func(a string) bool { return strings.EqualFold(a, l) }) {
+				bad = true
+				f.reasons = append(f.reasons, label(f.v, id)+" has the licence "+l)
+			}
 		}
 	}
 	if bad {
@@ -125,6 +139,28 @@ func (f *facts) licensed(allowed []string) ref.Val {
 		return types.NewErr("unknown: the licence of everything")
 	}
 	return types.True
+}
+
+// licences gives every licence that is told of a thing, under any name. Of the
+// claims under one name the latest counts; where two are of one time, both.
+func (f *facts) licences(id graph.ID) []string {
+	var out []string
+	for _, x := range aliases(f.v, id) {
+		latest, told := prov.Beginning, []string{}
+		for c := range f.v.Claims(x) {
+			if c.Key != "licence" || c.Retracted || c.At > f.at || c.At < latest {
+				continue
+			}
+			if c.At > latest {
+				latest, told = c.At, told[:0]
+			}
+			told = append(told, c.Value)
+		}
+		out = append(out, told...)
+	}
+	out = slices.DeleteFunc(out, func(l string) bool { return l == "" || l == "unknown" })
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // made tells whether the log knows an activity that made the thing.
@@ -162,8 +198,9 @@ func (f *facts) unchanged() ref.Val {
 				contents = append(contents, f.v.Ref(r.To()).String())
 			}
 		}
-		if slices.Sort(contents); len(slices.Compact(contents)) > 1 {
-			return f.no("%s stands for %d contents: %s", f.v.Ref(n), len(slices.Compact(contents)), strings.Join(slices.Compact(contents), ", "))
+		slices.Sort(contents)
+		if contents = slices.Compact(contents); len(contents) > 1 {
+			return f.no("%s stands for %d contents: %s", f.v.Ref(n), len(contents), strings.Join(contents, ", "))
 		}
 	}
 	if len(f.judge.content) == 0 {
@@ -177,24 +214,28 @@ func (f *facts) unchanged() ref.Val {
 // is asked of what no recorded activity made, of whatever kind.
 func (f *facts) ancestorsApproved(review string, kinds []string, outside bool) ref.Val {
 	bad, unsure := false, false
-	for _, id := range f.closure() {
-		r := f.v.Ref(id)
-		if slices.Contains(f.ids(), id) || r.Class() != prov.ClassEntity || r.IsDigest() && len(names(f.v, id)) > 0 {
-			continue // content is asked for under its name
-		}
-		if outside && (f.made(id) || !comesFromOutside(r.Kind)) || !outside && !slices.Contains(kinds, string(r.Kind)) {
+	members := f.closure()
+	in := make(map[graph.ID]bool, len(members))
+	for _, id := range members {
+		in[id] = true
+	}
+	for _, id := range members {
+		if slices.Contains(f.ids(), id) || f.v.Ref(id).Class() != prov.ClassEntity && !f.v.IsDigest(id) || f.askedAsContent(id, in) {
 			continue
 		}
-		maybe, ok := false, false
-		for _, d := range Decisions(f.v, id, f.q.Context) {
-			if d.Review != review || d.Decision != "approve" {
-				continue
-			}
-			f.look(d.Entry)
-			ok, maybe = ok || d.Effect == Counts, maybe || d.Effect == Uncertain
+		ks := f.kindsOf(id)
+		asked := slices.ContainsFunc(ks, func(k prov.Kind) bool {
+			return outside && comesFromOutside(k) || !outside && slices.Contains(kinds, string(k))
+		})
+		if outside && f.made(id) || !asked && len(ks) > 0 {
+			continue
 		}
+		ok, maybe := f.approvedFor(id, review)
 		switch {
 		case ok:
+		case len(ks) == 0:
+			unsure = true
+			f.reasons = append(f.reasons, f.v.Ref(id).String()+": no entry tells of what kind it is")
 		case maybe:
 			unsure = true
 			f.reasons = append(f.reasons, label(f.v, id)+": whether its approval for the "+review+" review counts is not known")
@@ -216,8 +257,45 @@ func (f *facts) ancestorsApproved(review string, kinds []string, outside bool) r
 	return types.True
 }
 
-func names(v graph.View, id graph.ID) []graph.ID {
-	_, out := contentAndNames(v, id)
+// approvedFor tells whether one thing has an approval for a review that counts,
+// or that may.
+func (f *facts) approvedFor(id graph.ID, review string) (ok, maybe bool) {
+	for _, d := range Decisions(f.v, id, f.q.Context) {
+		if d.Review != review || d.Decision != statement.Approve {
+			continue
+		}
+		f.look(d.Entry)
+		ok, maybe = ok || d.Effect == Counts, maybe || d.Effect == Uncertain
+	}
+	return ok, maybe
+}
+
+// askedAsContent tells that a thing is a name of content that is in the
+// lineage itself. The content is asked about then: a name can stand for other
+// content too.
+func (f *facts) askedAsContent(id graph.ID, in map[graph.ID]bool) bool {
+	if f.v.IsDigest(id) {
+		return false
+	}
+	for r := range f.v.Out(id) {
+		if r.Named() && in[r.To()] {
+			return true
+		}
+	}
+	return false
+}
+
+// kindsOf gives the kind of a thing; of content the kinds of its names.
+func (f *facts) kindsOf(id graph.ID) []prov.Kind {
+	if !f.v.IsDigest(id) {
+		return []prov.Kind{f.v.Ref(id).Kind}
+	}
+	var out []prov.Kind
+	for r := range f.v.In(id) {
+		if r.Named() {
+			out = append(out, f.v.Ref(r.From()).Kind)
+		}
+	}
 	return out
 }
 
@@ -275,13 +353,10 @@ func (f *facts) credentialsInDate() ref.Val {
 	if len(holders) == 0 {
 		return f.unknown("it is not deployed there, and nothing says as whom it is to run; name it with --runs-as")
 	}
-	bad, unsure := false, false
+	bad, unsure, any := false, false, false
 	for _, h := range holders {
-		for r := range f.v.Always().Out(h) {
-			x := f.v.Relation(r)
-			if x.Type != prov.AuthenticatesWith {
-				continue
-			}
+		for _, x := range f.credentials(h) {
+			any = true
 			f.look(x.Entry)
 			switch ok, why := f.inDate(h, x); {
 			case why == "":
@@ -294,13 +369,51 @@ func (f *facts) credentialsInDate() ref.Val {
 			}
 		}
 	}
-	if bad {
+	switch {
+	case bad:
 		return types.False
-	}
-	if unsure {
+	case unsure:
 		return types.NewErr("unknown: the dates of every credential")
+	case !any:
+		return f.unknown("no entry tells with which credentials it runs")
 	}
 	return types.True
+}
+
+// credentials gives those that a holder has by the moment. One that a newer
+// version of the same name has taken the place of, or that an inventory no
+// longer lists, is not among them.
+func (f *facts) credentials(holder graph.ID) []graph.Relation {
+	newest := map[string]prov.Instant{} // by name without version: when the newest was issued
+	var all []graph.Relation
+	for r := range f.v.Always().Out(holder) {
+		x := f.v.Relation(r)
+		if x.Type != prov.AuthenticatesWith || x.Valid.From > f.at {
+			continue
+		}
+		all = append(all, x)
+		s := f.v.Ref(x.To).WithVersion("").String()
+		if t, ok := f.told(x.To, "issuedAt"); ok {
+			if was, ok := newest[s]; !ok || t > was {
+				newest[s] = t
+			}
+		}
+	}
+	return slices.DeleteFunc(all, func(x graph.Relation) bool {
+		expires, dated := f.told(x.To, "expiresAt")
+		if x.Valid.To <= f.at && (!dated || x.Valid.To < expires) {
+			return true
+		}
+		t, ok := f.told(x.To, "issuedAt")
+		was, newer := newest[f.v.Ref(x.To).WithVersion("").String()]
+		return ok && newer && t < was
+	})
+}
+
+// told gives a time that is told of a thing.
+func (f *facts) told(id graph.ID, key string) (prov.Instant, bool) {
+	t, err := prov.ParseTime(f.v.Always().Attributes(id)[key])
+	return prov.At(t), err == nil
 }
 
 // inDate says what is wrong with the dates of a credential that a holder has.

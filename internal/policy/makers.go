@@ -28,7 +28,7 @@ func findMakers(v graph.View, ids []graph.ID) makers {
 				continue
 			}
 			made = true
-			m.activity(v, x.To, x.Valid.From)
+			m.activity(v, x.To)
 		}
 	}
 	if !made {
@@ -39,13 +39,13 @@ func findMakers(v graph.View, ids []graph.ID) makers {
 	return m
 }
 
-func (m *makers) activity(v graph.View, act graph.ID, at prov.Instant) {
+func (m *makers) activity(v graph.View, act graph.ID) {
 	name, named := v.Ref(act).String(), false
 	for r := range v.Out(act) {
 		x := v.Relation(r)
 		if x.Type == prov.AssociatedWith || x.Type == prov.ActedOnBehalfOf {
 			named = true
-			m.identity(v, x.To, fmt.Sprintf("%s ran %s (entry %d)", v.Ref(x.To), name, x.Entry), at)
+			m.identity(v, x.To, fmt.Sprintf("%s ran %s (entry %d)", v.Ref(x.To), name, x.Entry))
 		}
 	}
 	if !named {
@@ -62,10 +62,10 @@ func (m *makers) registered(v graph.View, ids []graph.ID) {
 			switch x := v.Relation(r); x.Type {
 			case prov.OwnedBy:
 				owned = true
-				m.identity(v, x.To, fmt.Sprintf("%s owns it (entry %d)", v.Ref(x.To), x.Entry), x.Valid.From)
+				m.identity(v, x.To, fmt.Sprintf("%s owns it (entry %d)", v.Ref(x.To), x.Entry))
 			case prov.AssociatedWith: // of a deployment
 				owned = true
-				m.identity(v, x.To, fmt.Sprintf("%s did it (entry %d)", v.Ref(x.To), x.Entry), x.Valid.From)
+				m.identity(v, x.To, fmt.Sprintf("%s did it (entry %d)", v.Ref(x.To), x.Entry))
 			}
 		}
 	}
@@ -74,9 +74,9 @@ func (m *makers) registered(v graph.View, ids []graph.ID) {
 	}
 }
 
-// identity adds an identity and, if it is no person, who was behind it at that
-// time.
-func (m *makers) identity(v graph.View, id graph.ID, how string, at prov.Instant) {
+// identity adds an identity and, if it is no person, who was ever behind it:
+// inventories are often made after the fact.
+func (m *makers) identity(v graph.View, id graph.ID, how string) {
 	type step struct {
 		id  graph.ID
 		how string
@@ -110,39 +110,22 @@ func (m *makers) identity(v graph.View, id graph.ID, how string, at prov.Instant
 	}
 }
 
-// ownersAt gives who owned an identity, or whom it acted for, at a time; when
-// nobody is known for that time, whoever is known for any: inventories are
-// often made after the fact.
-func ownersAt(v graph.View, id graph.ID, at prov.Instant) []graph.Relation {
-	var then, ever []graph.Relation
-	for r := range v.Out(id) {
-		if x := v.Relation(r); x.Type == prov.OwnedBy || x.Type == prov.ActedOnBehalfOf {
-			ever = append(ever, x)
-			if x.Valid.Holds(at) {
-				then = append(then, x)
-			}
+// weigh asks whether a person, under whatever name, is among the makers, or in
+// a team that is. member is all that the person belongs to.
+func (m *makers) weigh(d *Decision, v graph.View, who graph.ID, member []graph.Relation) {
+	for _, id := range aliases(v, who) {
+		if how := m.who[id]; how != "" {
+			d.no(OwnWork, "%s", how)
+			return
 		}
 	}
-	if len(then) > 0 {
-		return then
-	}
-	return ever
-}
-
-// weigh asks whether a person is among the makers. told says that the log
-// knows what the person belongs to.
-func (m *makers) weigh(d *Decision, v graph.View, who graph.ID, told bool) {
-	if how := m.who[who]; how != "" {
-		d.no(OwnWork, "%s", how)
-		return
-	}
-	for r := range v.Out(who) {
-		if x := v.Relation(r); x.Type == prov.MemberOf && m.teams[x.To] != "" {
+	for _, x := range member {
+		if m.teams[x.To] != "" {
 			d.no(OwnWork, "%s is a member of %s (entry %d), and %s", d.Approver, v.Ref(x.To), x.Entry, m.teams[x.To])
 			return
 		}
 	}
-	if len(m.teams) > 0 && !told {
+	if len(m.teams) > 0 && len(member) == 0 {
 		d.unsure(AuthorUnknown, "a team made it, and no entry tells the teams of %s", d.Approver)
 	}
 	for _, u := range m.unknown {

@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/stemma-lineage/stemma/internal/graph"
+	"github.com/stemma-lineage/stemma/prov"
 	"github.com/stemma-lineage/stemma/statement"
 )
 
@@ -26,6 +27,9 @@ const (
 	// costLimit bounds the evaluation of one rule, in units of CEL's cost
 	// model. A rule that goes beyond is unknown.
 	costLimit = 2_000_000
+	// policyCost bounds all rules of a policy together: those after it are
+	// unknown.
+	policyCost = 3 * costLimit
 )
 
 // Policy is a named set of rules.
@@ -97,7 +101,7 @@ func Parse(text []byte) (*Policy, error) {
 }
 
 func (p *Policy) compile() error {
-	env, err := environment()
+	env, err := environmentOnce()
 	if err != nil {
 		return err
 	}
@@ -188,27 +192,48 @@ func (p *Policy) Digest() []byte {
 }
 
 // Logged reads a policy out of the log. Its text was signed and recorded; that
-// it compiles is found out here.
+// it is the text of the digest under which it was recorded, and that it
+// compiles, is found out here.
 func Logged(v graph.View, id graph.ID) (*Policy, error) {
-	content, names := contentAndNames(v.Always(), id)
+	text, err := textOf(v, id)
+	if err != nil {
+		return nil, err
+	}
+	p, err := Parse([]byte(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", v.Ref(id), err)
+	}
+	p.Source = v.Ref(id).String()
+	return p, nil
+}
+
+// textOf gives the one text of a policy.
+func textOf(v graph.View, id graph.ID) (string, error) {
+	content, names := identify(v.Always(), id)
+	found := ""
 	for _, x := range append(content, names...) {
 		text := v.Attributes(x)["text"]
 		if text == "" {
 			continue
 		}
-		p, err := Parse([]byte(text))
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", v.Ref(id), err)
+		if d := v.Ref(x); d.Kind == prov.SHA256 && d.Name != fmt.Sprintf("%x", sha256.Sum256([]byte(text))) {
+			return "", fmt.Errorf("%s: a text was recorded under %s that does not have this digest", v.Ref(id), d)
 		}
-		p.Source = v.Ref(id).String()
-		return p, nil
+		if found != "" && found != text {
+			return "", fmt.Errorf("%s stands for several texts; name the policy by its digest", v.Ref(id))
+		}
+		found = text
 	}
-	return nil, fmt.Errorf("%s is no policy that is in force as of then; stemma policy add puts one in force", v.Ref(id))
+	if found == "" {
+		return "", fmt.Errorf("%s is no policy that is in force as of then; stemma policy add puts one in force", v.Ref(id))
+	}
+	return found, nil
 }
 
 // InForce gives the policies in force for an environment: of each series the
 // version that is current as of the view, in the order of their names. One
-// that does not compile is an error, for nothing may pass it.
+// that does not compile, or of which the current version has no text while an
+// earlier one had, is an error, for nothing may pass it.
 func InForce(v graph.View, env string) ([]*Policy, error) {
 	var out []*Policy
 	for id := graph.ID(1); int(id) < v.Len(); id++ {
@@ -219,13 +244,14 @@ func InForce(v graph.View, env string) ([]*Policy, error) {
 		if r.Version != "" {
 			continue
 		}
-		var current graph.ID
+		current, ever := graph.None, false
 		for _, ver := range v.Versions(id) {
 			if ver.Written && ver.At <= v.AsOf().Valid {
 				current = ver.ID // versions come in the order of their times
+				ever = ever || hasText(v, ver.ID)
 			}
 		}
-		if current == graph.None || !hasText(v, current) {
+		if !ever { // a bundle of another engine
 			continue
 		}
 		p, err := Logged(v, current)
@@ -241,7 +267,7 @@ func InForce(v graph.View, env string) ([]*Policy, error) {
 }
 
 func hasText(v graph.View, id graph.ID) bool {
-	content, names := contentAndNames(v.Always(), id)
+	content, names := identify(v.Always(), id)
 	for _, x := range append(content, names...) {
 		if v.Attributes(x)["text"] != "" {
 			return true

@@ -23,6 +23,9 @@ func contentAndNames(v graph.View, thing graph.ID) (content, names []graph.ID) {
 		} else {
 			names = append(names, id)
 		}
+		if !v.Alike(id) { // who decided often has many relations, and no other name
+			continue
+		}
 		next := func(other graph.ID, named bool) {
 			// From content to each of its names, but from such a name not on to
 			// other content that it stood for.
@@ -46,6 +49,50 @@ func contentAndNames(v graph.View, thing graph.ID) (content, names []graph.ID) {
 	slices.Sort(content)
 	slices.Sort(names)
 	return content, names
+}
+
+// identify gives the very content that a thing is, and the names of that
+// content. What is only stated to be the same is not among it. A name can
+// stand for several contents; content has one.
+func identify(v graph.View, thing graph.ID) (content, names []graph.ID) {
+	if v.IsDigest(thing) {
+		content = []graph.ID{thing}
+	} else {
+		names = []graph.ID{thing}
+		for r := range v.Out(thing) {
+			if r.Named() {
+				content = append(content, r.To())
+			}
+		}
+	}
+	for _, c := range content {
+		for r := range v.In(c) {
+			if r.Named() {
+				names = append(names, r.From())
+			}
+		}
+	}
+	slices.Sort(content)
+	slices.Sort(names)
+	return slices.Compact(content), slices.Compact(names)
+}
+
+// aliases gives an identity with all that are stated to be the same.
+func aliases(v graph.View, id graph.ID) []graph.ID {
+	content, names := contentAndNames(v, id)
+	return append(names, content...)
+}
+
+// person gives one name for all names of a person, so that nobody counts
+// twice.
+func person(v graph.View, id graph.ID) string {
+	first := ""
+	for _, a := range aliases(v, id) {
+		if s := v.Ref(a).String(); first == "" || s < first {
+			first = s
+		}
+	}
+	return first
 }
 
 // preferred tells whether a name is better to show than another: one that a

@@ -79,6 +79,9 @@ func evaluate(p *Policy, v graph.View, q Question) (*Verdict, *facts, error) {
 	if at == prov.Forever {
 		return nil, nil, errors.New("a policy is asked about a moment; give a time")
 	}
+	if q.Thing == graph.None || int(q.Thing) >= v.Len() {
+		return nil, nil, errors.New("a policy is asked about a thing that the log knows")
+	}
 	f := newFacts(p, v, q)
 	out := &Verdict{Policy: p.Source, Environment: q.Context.Environment, At: at.String(), LogSize: v.AsOf().Known, Decisions: f.decisions}
 	out.Subject = label(v, q.Thing)
@@ -126,6 +129,10 @@ func (f *facts) rule(r *Rule, ref string) Outcome {
 		f.reasons = nil
 		holds, err = f.eval(r.require)
 	}
+	if err == nil && holds && f.judge.several() {
+		err = errors.New("it is a name that stands for several contents")
+		f.reasons = []string{fmt.Sprintf("%s stands for %d contents; ask about one by its digest", ref, len(f.judge.content))}
+	}
 	switch {
 	case err != nil:
 		o.Outcome = Unknown
@@ -147,9 +154,21 @@ func (f *facts) rule(r *Rule, ref string) Outcome {
 	}
 	slices.Sort(f.reasons)
 	o.Reasons = slices.Compact(f.reasons)
-	o.Mend = strings.NewReplacer("{ref}", ref, "{env}", strings.TrimPrefix(f.q.Context.Environment, "env:")).Replace(r.Mend)
+	o.Mend = strings.NewReplacer("{ref}", quote(ref), "{env}", quote(strings.TrimPrefix(f.q.Context.Environment, "env:"))).Replace(r.Mend)
 	f.waive(&o)
 	return o
+}
+
+// quote makes a name safe to paste into a shell: names are other people's
+// text.
+func quote(s string) string {
+	plain := func(r rune) bool {
+		return r < 128 && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.:/@+=,%", r))
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // eval gives what an expression gives. What is not known is an error: CEL's
@@ -159,9 +178,16 @@ func (f *facts) eval(p cel.Program) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	val, _, err := p.Eval(act)
+	if f.spent > policyCost {
+		return false, errors.New("the policy costs more than is allowed to evaluate")
+	}
+	val, det, err := p.Eval(act)
+	if cost := det.ActualCost(); cost != nil {
+		f.spent += *cost
+	}
 	if err != nil {
 		if strings.Contains(err.Error(), "cost limit") {
+			f.spent += costLimit
 			return false, errors.New("the rule costs more than is allowed to evaluate")
 		}
 		return false, fmt.Errorf("not known: %s", strings.TrimPrefix(err.Error(), "unknown: "))

@@ -26,6 +26,9 @@ func Waivers(v graph.View, on []graph.ID, rules []string, role string, ctx Conte
 			}
 			j := newJudge(v, id, ctx)
 			w := readWaiver(v, id, c.Entry, role)
+			if !v.IsDigest(id) && len(j.content) > 0 {
+				w.no(NoDigest, "it binds the name %s, not content", v.Ref(id))
+			}
 			j.weighApprover(&w)
 			j.weighWaiver(&w)
 			out = append(out, WaiverClaim{w, w.said["waiver.until"]})

@@ -105,6 +105,12 @@ func askLineage(v graph.View, verb, text string, opt Options) (*lineageQuestion,
 	if l.w, err = closureUntil(v, l.focus, l.dir, l.mask, &opt); err != nil {
 		return nil, err
 	}
+	if l.dir == up && len(l.w.order) == 1 {
+		if err := versionless(v, l.w.order[0]); err != nil {
+			l.w.free()
+			return nil, err
+		}
+	}
 	for _, id := range l.focus {
 		l.b.answer.Focus = append(l.b.answer.Focus, l.b.name(id))
 	}

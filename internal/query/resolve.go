@@ -205,6 +205,37 @@ func expandVersions(v graph.View, id graph.ID, vs Versions) []graph.ID {
 	return []graph.ID{best.ID}
 }
 
+// maxNamed is how many versions an error names.
+const maxNamed = 8
+
+// versionless gives an error for a series of which nothing is said and of
+// which no version is current, although there are some: an answer about the
+// series would be empty, and would read as if there were nothing.
+func versionless(v graph.View, series graph.ID) error {
+	if r := v.Ref(series); r.Version != "" || !r.Kind.Versioned() {
+		return nil
+	}
+	for range v.Out(series) {
+		return nil
+	}
+	all := v.Always().Versions(series)
+	if len(all) == 0 {
+		return nil
+	}
+	var names []string
+	for _, ver := range all[max(0, len(all)-maxNamed):] {
+		name := v.Ref(ver.ID).String()
+		if ver.Written {
+			name += " (since " + ver.At.String() + ")"
+		}
+		names = append(names, name)
+	}
+	if n := len(all) - len(names); n > 0 {
+		names = append([]string{fmt.Sprintf("%d more", n)}, names...)
+	}
+	return fmt.Errorf("%w: no version of %s is current as of then; known are %s; name the one that you mean", ErrNotFound, v.Ref(series), strings.Join(names, ", "))
+}
+
 // hint proposes names that look like the one that was not found.
 func hint(v graph.View, text string) string {
 	if v.AsOf().Known == 0 {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -124,6 +125,7 @@ func TestSignalToTheRecorder(t *testing.T) {
 					t.Fatal(err)
 				}
 				eventually(t, "the command's start", func() bool { return exists(dir + "/ready") })
+				time.Sleep(300 * time.Millisecond) // the recorder takes signals over a moment after the start
 				if err := cmd.Process.Signal(sig); err != nil {
 					t.Fatal(err)
 				}

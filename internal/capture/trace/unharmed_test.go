@@ -46,6 +46,7 @@ func recorder(t testing.TB, dir, method, socket, id string, argv ...string) (*ex
 	report := filepath.Join(t.TempDir(), "report")
 	cmd := exec.Command(os.Args[0], append([]string{"program", "record", method, socket, id, report}, argv...)...)
 	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir()) // one that is killed cannot clear up
 	return cmd, func() recorded {
 		t.Helper()
 		return readReport(t, report)
@@ -228,7 +229,7 @@ func TestRecorderStopped(t *testing.T) {
 func TestLeftBehind(t *testing.T) {
 	each(t, following, func(t *testing.T, name string) {
 		dir := real(t, t.TempDir())
-		r := run(t, backend(t, name), dir, "sh", "-c", os.Args[0]+" program slow "+dir+" 200 10 >/dev/null 2>&1 & echo started")
+		r := run(t, backend(t, name), dir, "sh", "-c", os.Args[0]+" program slow "+dir+" 100 10 >/dev/null 2>&1 & echo started")
 		if r.err != nil || r.stdout != "started\n" {
 			t.Fatalf("%v %q", r.err, r.stdout)
 		}

@@ -402,7 +402,7 @@ func redactPart(b []byte) ([]byte, []string) {
 	if len(paths) > 0 {
 		doc = rawjson.Parse(out)
 	}
-	out, more := redactPairs(doc)
+	out, more := rawjson.RedactPairs(doc, rawjson.Pairs{Names: []string{"name", "key"}, Value: "value"})
 	return out, append(paths, more...)
 }
 
@@ -418,51 +418,6 @@ func secretMember(key []byte) (keep []string, secret bool) {
 		return []string{"type", "key"}, true
 	}
 	return nil, false
-}
-
-// redactPairs replaces the value of a name-and-value pair such as
-// {"name":"DB_PASSWORD","value":"…"}.
-func redactPairs(doc *rawjson.Doc) (raw []byte, paths []string) {
-	raw = doc.Raw()
-	if !bytes.Contains(raw, []byte(`"value"`)) {
-		return raw, nil
-	}
-	var out []byte
-	from := 0
-	var walk func(n rawjson.Node)
-	walk = func(n rawjson.Node) { // as deep as the document, which is bounded
-		if n.Kind() == '{' {
-			name, v := n.Get("name").Text(), n.Get("value")
-			if name == "" {
-				name = n.Get("key").Text()
-			}
-			if text := v.Text(); v.Kind() == '"' && text != "" && text != rawjson.Redacted && secretPair(name) {
-				start := cap(raw) - cap(v.Raw()) // v.Raw is a part of raw
-				out = append(append(out, raw[from:start]...), `"`+rawjson.Redacted+`"`...)
-				from = start + len(v.Raw())
-				paths = append(paths, "value of "+rawjson.Secrets(rawjson.Clip(name, 200)))
-			}
-		}
-		if k := n.Kind(); k == '{' || k == '[' {
-			for c := range n.All() {
-				walk(c)
-			}
-		}
-	}
-	walk(doc.Root())
-	if from == 0 {
-		return raw, nil
-	}
-	return append(out, raw[from:]...), paths
-}
-
-// secretPair tells whether a name says that its value is a secret.
-func secretPair(name string) bool {
-	if name == "" || len(name) > 200 {
-		return false
-	}
-	probe := name + "=0123456789"
-	return rawjson.Secrets(probe) != probe
 }
 
 // Sum gives the SHA-256 of the document's bytes.

@@ -45,7 +45,7 @@ func TestRedacted(t *testing.T) {
 	if diff := cmp.Diff(want, string(kept.Raw())); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"value of TOKEN", "environmentVars[0].value", "b.password", "value of api_key"}, paths); diff != "" {
+	if diff := cmp.Diff([]string{"a[0].value", "environmentVars[0].value", "b.password", "b.q[0].value"}, paths); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -387,7 +387,11 @@ func (x *reading) pedigree(t bom.Thing, p rawjson.Node, place string) {
 	n := 0
 	for c := range p.Get("commits").All() {
 		if uid, url := c.Get("uid").Text(), c.Get("url").Text(); uid != "" && url != "" {
-			x.Derive(t, bom.Thing{Ref: bom.Fit(prov.Ref{Kind: prov.Code, Name: strings.TrimSuffix(url, "/commit/"+uid), Version: uid})}, "commit")
+			name := strings.TrimSuffix(url, "/commit/"+uid)
+			if repo, _, ok := prov.Repository(name, true); ok {
+				name = repo
+			}
+			x.Derive(t, bom.Thing{Ref: bom.Fit(prov.Ref{Kind: prov.Code, Name: name, Version: uid})}, "commit")
 		} else if uid != "" {
 			a["pedigree.commit"] = join(", ", a["pedigree.commit"], uid)
 		}

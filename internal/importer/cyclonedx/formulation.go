@@ -225,6 +225,9 @@ func (a *doing) locate(n rawjson.Node, place string) bom.Thing {
 	t := bom.Thing{Ref: bom.Fit(prov.Ref{Kind: prov.Resource, Name: url}), Digest: a.x.hashes(e.Get("hashes"), place+".externalReference.hashes")}
 	if e.Get("type").Text() == "vcs" {
 		t.Ref.Kind = prov.Code
+		if repo, revision, ok := prov.Repository(url, true); ok {
+			t.Ref = bom.Fit(prov.Ref{Kind: prov.Code, Name: repo, Version: revision})
+		}
 	}
 	return t
 }

@@ -105,6 +105,9 @@ func (x *reading) data(d rawjson.Node, place string, of map[string]string) bom.T
 	switch {
 	case location != "":
 		t.Ref = bom.Fit(prov.Ref{Kind: kind, Name: location})
+		if repo, revision, ok := prov.Repository(location, false); ok && kind == prov.Code {
+			t.Ref = bom.Fit(prov.Ref{Kind: kind, Name: repo, Version: revision})
+		}
 	case ref != "" || name != "":
 		t.Ref = bom.Named(kind, x.scope, x.Local(kind, name, first(ref, place)), "", name, "")
 	default:

@@ -5,8 +5,10 @@ package formats
 import (
 	"github.com/stemma-lineage/stemma/internal/importer"
 	"github.com/stemma-lineage/stemma/internal/importer/cyclonedx"
+	"github.com/stemma-lineage/stemma/internal/importer/dvc"
 	"github.com/stemma-lineage/stemma/internal/importer/git"
 	"github.com/stemma-lineage/stemma/internal/importer/githuboidc"
+	"github.com/stemma-lineage/stemma/internal/importer/huggingface"
 	"github.com/stemma-lineage/stemma/internal/importer/intoto"
 	"github.com/stemma-lineage/stemma/internal/importer/mlflow"
 	"github.com/stemma-lineage/stemma/internal/importer/modelsigning"
@@ -16,6 +18,7 @@ import (
 	"github.com/stemma-lineage/stemma/internal/importer/sigstore"
 	"github.com/stemma-lineage/stemma/internal/importer/spdx"
 	"github.com/stemma-lineage/stemma/internal/importer/vex"
+	"github.com/stemma-lineage/stemma/internal/importer/weights"
 	"github.com/stemma-lineage/stemma/statement"
 )
 
@@ -30,6 +33,8 @@ type Options struct {
 	OpenPGP []byte
 	// JWKS is the key set of the issuer of GitHub's workflow tokens; nil: none.
 	JWKS []byte
+	// MLflow tells of which server MLflow's data are, and from when.
+	MLflow mlflow.Options
 }
 
 // All gives every importer.
@@ -39,7 +44,7 @@ func All(o Options) []importer.Importer {
 		modelsigning.Importer{Trust: o.Trust},
 		intoto.Importer{Options: intoto.Options{Trust: o.Trust}},
 		sigstore.Importer{},
-		mlflow.Importer{},
+		mlflow.Importer{Options: o.MLflow},
 		cyclonedx.Importer{},
 		spdx.Importer{},
 		vex.Importer{},
@@ -47,5 +52,8 @@ func All(o Options) []importer.Importer {
 		git.Importer{Options: git.Options{Trust: o.Signers, OpenPGP: o.OpenPGP}},
 		githuboidc.Importer{Options: githuboidc.Options{JWKS: o.JWKS}},
 		provjson.Importer{},
+		dvc.Importer{},
+		huggingface.Importer{},
+		weights.Importer{},
 	}
 }

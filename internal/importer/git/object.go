@@ -295,7 +295,11 @@ func (o *object) decode() {
 }
 
 func (o *object) code(name string) (prov.Ref, statement.DigestSet) {
-	return prov.Ref{Kind: prov.Code, Name: o.repository, Version: name}, statement.DigestSet{"gitCommit": name}
+	repo := o.repository
+	if r, _, ok := prov.Repository(repo, true); ok {
+		repo = r
+	}
+	return prov.Ref{Kind: prov.Code, Name: repo, Version: name}, statement.DigestSet{"gitCommit": name}
 }
 
 // ident is who and when, as author, committer and tagger give it.

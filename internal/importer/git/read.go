@@ -114,7 +114,7 @@ func (im Importer) Read(s importer.Source) iter.Seq2[importer.Item, error] {
 			yield(importer.Item{}, fmt.Errorf("reading git objects: %w", err))
 			return
 		}
-		if s.Path != "" && isHead(s.Path, head) {
+		if s.Path != "" && (isHead(s.Path, head) || filepath.Base(s.Path) == "HEAD" && isRepository(filepath.Dir(s.Path))) {
 			im.repository(s.Path, yield)
 			return
 		}

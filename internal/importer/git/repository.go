@@ -7,14 +7,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/prov"
 )
 
 // maxCovers is how many files of a repository are named as read with it.
@@ -41,7 +40,9 @@ func (im Importer) repository(head string, yield func(importer.Item, error) bool
 	}
 	repo := "git"
 	if out, err := command(ctx, dir, "config", "--local", "--get", "remote.origin.url").Output(); err == nil {
-		repo = Repository(strings.TrimSpace(string(out)))
+		if name, _, ok := prov.Repository(string(out), true); ok {
+			repo = name
+		}
 	}
 	c := command(ctx, dir, "cat-file", "--batch=%(objectname) %(objecttype) %(objectsize) "+strings.ReplaceAll(repo, "%", "%%"))
 	c.Stdin = names
@@ -117,25 +118,4 @@ func files(dir string) []string {
 		return nil
 	})
 	return out
-}
-
-var scp = regexp.MustCompile(`^(?:[A-Za-z0-9._-]+@)?([A-Za-z0-9.-]+):([^/].*)$`)
-
-// Repository names a repository by the address of its remote: https://host/path,
-// however it is fetched, without a user, a password and ".git". An address
-// that is a path names "git".
-func Repository(remote string) string {
-	remote = strings.TrimPrefix(remote, "git+")
-	if m := scp.FindStringSubmatch(remote); m != nil && !strings.Contains(remote, "://") {
-		remote = "ssh://" + m[1] + "/" + m[2]
-	}
-	u, err := url.Parse(remote)
-	if err != nil || u.Host == "" || strings.Trim(u.Path, "/") == "" {
-		return "git"
-	}
-	host := strings.ToLower(u.Hostname())
-	if p := u.Port(); p != "" && p != "22" && p != "443" {
-		host += ":" + p
-	}
-	return "https://" + host + "/" + strings.TrimSuffix(strings.Trim(u.Path, "/"), ".git")
 }

@@ -233,7 +233,11 @@ func (c *claims) revision(a *statement.Activity) {
 	if sha == "" {
 		return
 	}
-	r := prov.Ref{Kind: prov.Code, Name: "https://" + c.host + "/" + c.get("repository"), Version: rawjson.Clip(sha, 200)}
+	name := "https://" + c.host + "/" + c.get("repository")
+	if repo, _, ok := prov.Repository(name, true); ok {
+		name = repo
+	}
+	r := prov.Ref{Kind: prov.Code, Name: name, Version: rawjson.Clip(sha, 200)}
 	var digest statement.DigestSet
 	if (len(sha) == 40 || len(sha) == 64) && strings.Trim(sha, "0123456789abcdef") == "" {
 		digest = statement.DigestSet{"gitCommit": sha}

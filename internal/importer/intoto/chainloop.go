@@ -85,7 +85,7 @@ func (u *unit) gitHead(s thing, params *texts, i int) thing {
 	notes := s.node.Get("annotations")
 	name := ""
 	for _, r := range elements(notes.Get("remotes")) {
-		if repo, _, ok := repository(r.Get("url").Text(), true); ok && (name == "" || r.Get("name").Text() == "origin") {
+		if repo, _, ok := prov.Repository(r.Get("url").Text(), true); ok && (name == "" || r.Get("name").Text() == "origin") {
 			name = repo
 		}
 	}

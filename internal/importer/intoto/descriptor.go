@@ -135,7 +135,7 @@ func (u *unit) descriptor(n rawjson.Node, place string) (thing, bool) {
 
 // gitLike tells whether a SHA-1 under this name is one of a commit.
 func gitLike(name string) bool {
-	_, _, ok := repository(name, false)
+	_, _, ok := prov.Repository(name, false)
 	return ok || strings.HasPrefix(name, "refs/heads/") || strings.HasPrefix(name, "refs/tags/")
 }
 

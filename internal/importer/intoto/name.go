@@ -1,7 +1,6 @@
 package intoto
 
 import (
-	"net/url"
 	"path"
 	"regexp"
 	"strings"
@@ -20,7 +19,7 @@ func named(name string, d digests, mediaType string) prov.Ref {
 		}
 		return prov.Ref{Kind: prov.Package, Name: p[4:]}
 	}
-	if repo, revision, ok := repository(name, d.commit != ""); ok {
+	if repo, revision, ok := prov.Repository(name, d.commit != ""); ok {
 		if d.commit != "" {
 			revision = d.commit
 		}
@@ -71,56 +70,6 @@ func bare(s string) string {
 	return scheme + "://" + host + tail
 }
 
-// forges are hosts whose first two path segments are a repository.
-var forges = []string{"github.com", "gitlab.com", "bitbucket.org", "codeberg.org", "gitee.com"}
-
-var scp = regexp.MustCompile(`^[A-Za-z0-9._-]+@([A-Za-z0-9.-]+):([^/].*)$`)
-
-// repository reads the URL of a git repository. How it is fetched does not
-// matter to which repository it is: git+https, ssh and scp forms, with or
-// without ".git", give one name, https://host/path. Of "…@revision" the
-// revision is given back. Commit says that the digest is one of a commit.
-func repository(s string, commit bool) (repo, revision string, ok bool) {
-	git := commit
-	if rest, found := strings.CutPrefix(s, "git+"); found {
-		s, git = rest, true
-	}
-	if m := scp.FindStringSubmatch(s); m != nil {
-		s, git = "ssh://"+m[1]+"/"+m[2], true
-	}
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.Path == "" {
-		return "", "", false
-	}
-	switch strings.ToLower(u.Scheme) {
-	case "git":
-		git = true
-	case "https", "http", "ssh":
-	default:
-		return "", "", false
-	}
-	p := strings.Trim(u.Path, "/")
-	if i := strings.LastIndexByte(p, '@'); i > 0 {
-		p, revision = p[:i], p[i+1:]
-	}
-	host := strings.ToLower(u.Host)
-	parts := strings.Split(p, "/")
-	forge := false
-	for _, f := range forges {
-		forge = forge || host == f
-	}
-	switch {
-	case forge && len(parts) >= 4 && (parts[2] == "commit" || parts[2] == "tree"):
-		parts, git = parts[:2], true
-	case forge && len(parts) == 2 || strings.HasSuffix(p, ".git"):
-		git = true
-	}
-	if !git || len(parts) < 1 || parts[0] == "" {
-		return "", "", false
-	}
-	return "https://" + host + "/" + strings.TrimSuffix(strings.Join(parts, "/"), ".git"), revision, true
-}
-
 var (
 	imageHost = regexp.MustCompile(`^(?:localhost|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}|[A-Za-z0-9.-]+:[0-9]+|[0-9]+(?:\.[0-9]+){3})(?::[0-9]+)?$`)
 	imagePath = regexp.MustCompile(`^[a-z0-9]+(?:[._/-]+[a-z0-9]+)*(?::[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?$`)
@@ -147,10 +96,8 @@ func image(name string, d digests, mediaType string) (repo string, ok bool) {
 	if !imagePath.MatchString(rest) || imageExt.MatchString(last) || !imageHost.MatchString(host) && !oci {
 		return "", false
 	}
-	for _, f := range forges {
-		if host == f {
-			return "", false
-		}
+	if prov.Forge(host) {
+		return "", false
 	}
 	return untagged(name), true
 }

@@ -89,7 +89,7 @@ func (u *unit) provenanceV02() {
 		end:   u.time(meta.Get("buildFinishedOn"), "predicate.metadata.buildFinishedOn"),
 	}
 	b.invocation = firstText(meta, "buildInvocationId", "buildInvocationID")
-	repo, _, _ := repository(src.Get("uri").Text(), true)
+	repo, _, _ := prov.Repository(src.Get("uri").Text(), true)
 	if run := githubRun(env, repo); run != "" {
 		b.invocation = run
 	}
@@ -129,7 +129,7 @@ func (u *unit) provenanceV01() {
 			b.used.add(t, "source-code")
 		}
 	}
-	repo, _, _ := repository(in, true)
+	repo, _, _ := prov.Repository(in, true)
 	if run := githubRun(recipe.Get("environment"), repo); run != "" {
 		b.invocation = run
 	}
@@ -184,7 +184,7 @@ func completeness(n rawjson.Node) string {
 
 // plan names what was followed: a file in a repository, else the build type.
 func (u *unit) plan(repo, path, ref, buildType string) prov.Ref {
-	if r, revision, ok := repository(repo, true); ok {
+	if r, revision, ok := prov.Repository(repo, true); ok {
 		repo = r
 		if ref == "" && strings.HasPrefix(revision, "refs/") {
 			ref = revision

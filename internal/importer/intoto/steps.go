@@ -214,7 +214,7 @@ func (s *step) git(u *unit, n rawjson.Node, place string) {
 	}
 	name := ""
 	for _, r := range elements(n.Get("remotes")) {
-		if repo, _, ok := repository(r.Text(), true); ok {
+		if repo, _, ok := prov.Repository(r.Text(), true); ok {
 			name = repo
 			break
 		}

@@ -205,7 +205,7 @@ func (r *reader) page(v rawjson.Value, lists []rawjson.Node, quoted int) {
 func (r *reader) unit(raw []byte, mediaType string, it importer.Item, quoted int) {
 	it.Original = sha256.Sum256(raw)
 	doc := rawjson.Parse(raw)
-	kept, redacted := rawjson.RedactPairs(doc, "key", "value")
+	kept, redacted := rawjson.RedactPairs(doc, rawjson.Pairs{Names: []string{"key"}, Value: "value"})
 	if len(redacted) > 0 {
 		doc = rawjson.Parse(kept)
 	}

@@ -233,6 +233,9 @@ func (u *unit) code(a *statement.Activity, tags map[string]string) {
 	if name == "" {
 		return
 	}
+	if r, revision, ok := prov.Repository(name, repo != ""); ok {
+		name, version = r, cmp.Or(version, revision)
+	}
 	var digest statement.DigestSet
 	if isHex(commit, 40) {
 		digest = statement.DigestSet{"gitCommit": strings.ToLower(commit)}

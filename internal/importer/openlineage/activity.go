@@ -203,6 +203,12 @@ func (e *event) code() (prov.Ref, bool) {
 		return prov.Ref{}, false
 	}
 	r := prov.Ref{Kind: prov.Code, Name: name, Version: f.Get("version").Text()}
+	if repo, revision, ok := prov.Repository(name, strings.EqualFold(f.Get("type").Text(), "git")); ok {
+		r.Name = repo
+		if r.Version == "" {
+			r.Version = revision
+		}
+	}
 	return r, e.fits(r, "job.facets.sourceCodeLocation")
 }
 

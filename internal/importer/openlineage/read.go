@@ -36,7 +36,7 @@ type Importer struct{ Options Options }
 func (Importer) Name() string { return "openlineage" }
 
 // Version gives the version of the mapping.
-func (Importer) Version() string { return "1" }
+func (Importer) Version() string { return "2" }
 
 // Recognise tells whether the file begins with an OpenLineage event.
 func (Importer) Recognise(h *importer.Head) bool {

@@ -191,7 +191,7 @@ func (s *splitter) run(yield func(Value, error) bool) {
 				return
 			}
 			if s.n == 0 {
-				yield(Value{Place: "line 1", Fault: &Fault{Empty, "there is no JSON in the input; give a file of events"}}, nil)
+				yield(Value{Place: "line 1", Fault: &Fault{Empty, "there is no JSON in the input; give a file that holds some"}}, nil)
 			}
 			return
 		case c == '[':

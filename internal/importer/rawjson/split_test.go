@@ -37,8 +37,8 @@ func TestSplit(t *testing.T) {
 		name, in string
 		want     []string
 	}{
-		{"empty", "", []string{"line 1 @0+0 empty: there is no JSON in the input; give a file of events"}},
-		{"white space", "\ufeff \n\t\n", []string{"line 1 @0+0 empty: there is no JSON in the input; give a file of events"}},
+		{"empty", "", []string{"line 1 @0+0 empty: there is no JSON in the input; give a file that holds some"}},
+		{"white space", "\ufeff \n\t\n", []string{"line 1 @0+0 empty: there is no JSON in the input; give a file that holds some"}},
 		{"one document", "\ufeff\n {\n \"a\": [1, -2.5e+3, true, null, \"\\u00e9\"]\n}\n", []string{"line 2 @5 {\n \"a\": [1, -2.5e+3, true, null, \"\\u00e9\"]\n}"}},
 		{"lines", "{\"a\":1}\n{\"b\":2}\r\n\n{\"c\":3}", []string{`line 1 @0 {"a":1}`, `line 2 @8 {"b":2}`, `line 4 @18 {"c":3}`}},
 		{"record separators", "\x1e{\"a\":1}\n\x1e{\"b\":2}\n", []string{`line 1 @1 {"a":1}`, `line 2 @10 {"b":2}`}},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"regexp"
 	"strings"
 
 	"github.com/stemma-lineage/stemma/internal/importer"
@@ -30,6 +31,9 @@ func (Importer) Version() string { return "1" }
 // Recognise tells whether the file is material to check signatures with.
 func (Importer) Recognise(h *importer.Head) bool { return kindOf(h) != "" }
 
+// jwkSet is the beginning of a key set (RFC 7517 section 5).
+var jwkSet = regexp.MustCompile(`^[\s\x{feff}]*\{[^\[\]{}]*"keys"\s*:\s*\[\s*\{[^{}]*"kty"\s*:\s*"(?:RSA|EC|OKP)"`)
+
 func kindOf(h *importer.Head) string {
 	media := h.Members["mediaType"]
 	switch {
@@ -41,12 +45,15 @@ func kindOf(h *importer.Head) string {
 	case strings.HasPrefix(media, "application/vnd.dev.sigstore.signingconfig"):
 		return "a Sigstore signing configuration"
 	}
+	if h.Members["keys"] == "[" && jwkSet.Match(h.Bytes) && !h.Has("spiffe_sequence") {
+		return "a JSON Web Key Set"
+	}
 	text := bytes.TrimLeft(h.Bytes, " \t\r\n\xef\xbb\xbf")
 	if h.Members != nil || !bytes.Contains(text, []byte("-----BEGIN ")) {
 		return ""
 	}
 	for _, b := range []struct{ begin, kind string }{
-		{"PRIVATE KEY-----", "a private key"}, {"-----BEGIN CERTIFICATE-----", "X.509 certificates"},
+		{"PRIVATE KEY-----", "a private key"}, {"PGP PRIVATE KEY BLOCK-----", "a private key"}, {"-----BEGIN PGP PUBLIC KEY BLOCK-----", "OpenPGP public keys"}, {"-----BEGIN CERTIFICATE-----", "X.509 certificates"},
 		{"-----BEGIN PUBLIC KEY-----", "a public key"}, {"-----BEGIN RSA PUBLIC KEY-----", "a public key"},
 	} {
 		if at := bytes.Index(text, []byte(b.begin)); at >= 0 && (at < 4096 && pemFirst(text)) {

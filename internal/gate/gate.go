@@ -1,0 +1,204 @@
+// Package gate asks policies about things in a workspace, and records what
+// they say as SLSA verification summaries. The command line and the admission
+// webhook both go through it.
+package gate
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/stemma-lineage/stemma/internal/app"
+	"github.com/stemma-lineage/stemma/internal/evlog"
+	"github.com/stemma-lineage/stemma/internal/graph"
+	"github.com/stemma-lineage/stemma/internal/keys"
+	"github.com/stemma-lineage/stemma/internal/policy"
+	"github.com/stemma-lineage/stemma/internal/query"
+	"github.com/stemma-lineage/stemma/prov"
+	"github.com/stemma-lineage/stemma/statement"
+)
+
+// PolicyError says that the text of a policy is bad: whoever wrote it can mend
+// it.
+type PolicyError struct {
+	Name string
+	Err  error
+}
+
+func (e *PolicyError) Error() string { return e.Name + ": " + e.Err.Error() }
+
+// Unwrap gives what is wrong with the text.
+func (e *PolicyError) Unwrap() error { return e.Err }
+
+// Thing finds the thing that a REF names. What is asked about must be in the
+// log, but need not be current at the view's moment.
+func Thing(v graph.View, text string) (graph.ID, error) {
+	ids, err := query.Resolve(v, text, query.One)
+	if errors.Is(err, query.ErrNotFound) {
+		ids, err = query.Resolve(v.Always(), text, query.One)
+	}
+	if err != nil {
+		return graph.None, err
+	}
+	return ids[0], nil
+}
+
+// Policies finds the policies that are named, or without names those in force
+// for the environment. That none is in force is an error of
+// [query.ErrNotFound]: nothing may pass by no policy.
+func Policies(v graph.View, names []string, env string) ([]*policy.Policy, error) {
+	if len(names) == 0 {
+		found, err := policy.InForce(v, env)
+		if err != nil {
+			return nil, err
+		}
+		if len(found) == 0 {
+			return nil, fmt.Errorf("%w: no policy is in force for %s; put one in force with stemma policy add FILE|library:NAME, or name one with --policy", query.ErrNotFound, env)
+		}
+		return found, nil
+	}
+	var out []*policy.Policy
+	for _, name := range names {
+		p, err := Policy(v, name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// Policy finds one policy: library:NAME, a file, or a REF in the log.
+func Policy(v graph.View, name string) (*policy.Policy, error) {
+	if lib, ok := strings.CutPrefix(name, "library:"); ok {
+		text, err := policy.FromLibrary(lib)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", query.ErrNotFound, err)
+		}
+		p, err := policy.Parse(text)
+		if err != nil {
+			return nil, &PolicyError{name, err}
+		}
+		p.Source = name
+		return p, nil
+	}
+	if st, err := os.Stat(name); err == nil && st.Mode().IsRegular() {
+		return PolicyFile(name)
+	}
+	ids, err := query.Resolve(v, name, query.One)
+	if err != nil {
+		return nil, err
+	}
+	return policy.Logged(v, ids[0])
+}
+
+// PolicyFile reads a policy out of a file.
+func PolicyFile(name string) (*policy.Policy, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, policy.MaxText+1))
+	if err != nil {
+		return nil, err
+	}
+	p, err := policy.Parse(text)
+	if err != nil {
+		return nil, &PolicyError{name, err}
+	}
+	p.Source = name
+	return p, nil
+}
+
+// Evaluate asks each policy.
+func Evaluate(ps []*policy.Policy, v graph.View, q policy.Question) ([]*policy.Verdict, error) {
+	var all []*policy.Verdict
+	for _, p := range ps {
+		x, err := policy.Evaluate(p, v, q)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, x)
+	}
+	return all, nil
+}
+
+// Worst rolls verdicts up: deny before undecided before allow. No verdict is
+// undecided.
+func Worst(all []*policy.Verdict) string {
+	out := policy.Allow
+	if len(all) == 0 {
+		out = policy.Undecided
+	}
+	for _, v := range all {
+		if v.Verdict == policy.Deny {
+			return policy.Deny
+		}
+		if v.Verdict != policy.Allow {
+			out = policy.Undecided
+		}
+	}
+	return out
+}
+
+// Record signs the verdicts of the policies as SLSA verification summaries v1
+// and appends them all, or none.
+func Record(ctx context.Context, w *app.Workspace, k keys.Key, all []*policy.Verdict, ps []*policy.Policy) ([]evlog.Appended, error) {
+	if len(all) == 0 {
+		return nil, nil
+	}
+	var envelopes [][]byte
+	for i, v := range all {
+		s, vsa, err := summary(v, ps[i], k.Principal.String())
+		if err != nil {
+			return nil, err
+		}
+		env, err := app.Envelope(ctx, k, []statement.Subject{s}, vsa)
+		if err != nil {
+			return nil, err
+		}
+		envelopes = append(envelopes, env)
+	}
+	return w.Record(ctx, k.Principal, envelopes...)
+}
+
+// summary gives a verdict as a verification summary (SLSA v1.1, VSA). SLSA
+// knows passed and failed only: what is undecided failed, and the field stemma
+// says so.
+func summary(v *policy.Verdict, p *policy.Policy, verifier string) (statement.Subject, *statement.VSA, error) {
+	result := "FAILED"
+	if v.Verdict == policy.Allow {
+		result = "PASSED"
+	}
+	ref, err := prov.ParseRef(v.Subject)
+	if err != nil {
+		return statement.Subject{}, nil, err
+	}
+	set := statement.DigestSet{}
+	if d, err := prov.ParseRef(v.Digest); err == nil && d.IsDigest() {
+		set[string(d.Kind)] = d.Name
+	}
+	var fields [3]jsontext.Value
+	for i, x := range []any{map[string]string{"id": verifier},
+		map[string]any{"uri": v.Policy, "digest": map[string]string{"sha256": hex.EncodeToString(p.Digest())}}, v} {
+		b, err := json.Marshal(x)
+		if err != nil {
+			return statement.Subject{}, nil, err
+		}
+		fields[i] = jsontext.Value(b)
+	}
+	at, err := prov.ParseTime(v.At)
+	if err != nil {
+		return statement.Subject{}, nil, err
+	}
+	return statement.NewSubject(ref, set), &statement.VSA{Verifier: fields[0], TimeVerified: statement.NewTime(at),
+		ResourceURI: v.Subject, Policy: fields[1], VerificationResult: result, VerifiedLevels: []string{}, Stemma: fields[2]}, nil
+}
