@@ -117,7 +117,7 @@ func Values(im importer.Importer, src importer.Source, o Options, each func(Unit
 				}
 				continue
 			}
-			
+
 			for it := range each(Unit{Place: v.Place, Offset: v.Offset, Bytes: v.Size, Raw: v.Bytes}) {
 				if !yield(it, nil) {
 					return
@@ -179,4 +179,33 @@ func Person(source, name string) string {
 		return Text(prov.Person, name)
 	}
 	return Text(prov.Person, source, name)
+}
+
+// Embedded reads JSON that stands in a text, as policies do. It gives no node
+// for text that is none.
+func Embedded(text string) rawjson.Node {
+	var out rawjson.Node
+	for v, err := range rawjson.Split(strings.NewReader(text), int64(len(text))+1) {
+		if err != nil || v.Fault != nil || out.Kind() != 0 {
+			return rawjson.Node{}
+		}
+		out = rawjson.Parse(v.Bytes).Root()
+	}
+	return out
+}
+
+// Texts gives the texts of an array, or the one text that stands in its place.
+func Texts(n rawjson.Node) []string {
+	if n.Kind() == '"' {
+		return []string{n.Text()}
+	}
+	var out []string
+	if n.Kind() == '[' {
+		for x := range n.All() {
+			if x.Kind() == '"' {
+				out = append(out, x.Text())
+			}
+		}
+	}
+	return out
 }

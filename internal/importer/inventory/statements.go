@@ -296,3 +296,10 @@ func (s *Statements) finish(ev statement.Evidence) []importer.Draft {
 func (s *Statements) SayAll(about []statement.Subject, p statement.Predicate) {
 	s.drafts = append(s.drafts, importer.Draft{Subjects: about, Predicate: p})
 }
+
+// Narrow begins the listing of all that a source says of one aspect of one
+// thing: the next one about the same aspect takes its place. An event that
+// takes something away is an empty one.
+func (s *Statements) Narrow(about prov.Ref, source string) *Listing {
+	return s.listing("snapshot", source, about)
+}

@@ -225,14 +225,14 @@ func RedactBy(doc *Doc, rules Rules) (raw []byte, paths []string) {
 }
 
 type redactor struct {
-	doc    *Doc
-	rules  Rules
-	hits   []hit // the needles that lie ahead
-	path   []step
-	out    []byte
-	from   int
-	paths  []string
-	count  int
+	doc   *Doc
+	rules Rules
+	hits  []hit // the needles that lie ahead
+	path  []step
+	out   []byte
+	from  int
+	paths []string
+	count int
 }
 
 func (r *redactor) replace(start, end int32, with, suffix string) {
