@@ -27,7 +27,9 @@ type Statements struct {
 	notes    []string
 	more     int
 	kept     map[string]int
-	refusal  *importer.Refusal
+	// Check is the outcome of checking the unit's signatures; nil: it has none.
+	Check   *statement.EvidenceCheck
+	refusal *importer.Refusal
 }
 
 // Refuse says why the unit makes no statement; the first reason counts.
@@ -265,6 +267,9 @@ func (s *Statements) finish(ev statement.Evidence) []importer.Draft {
 	if s.refusal != nil {
 		return nil
 	}
+	if s.Check != nil {
+		ev.Verified = s.Check
+	}
 	var out []importer.Draft
 	for _, l := range s.listings {
 		out = append(out, l.split()...)
@@ -280,6 +285,8 @@ func (s *Statements) finish(ev statement.Evidence) []importer.Draft {
 		case *statement.Entity:
 			p.Evidence = evs
 		case *statement.Deployment:
+			p.Evidence = evs
+		case *statement.Notice:
 			p.Evidence = evs
 		case *statement.Activity:
 			p.Evidence = evs
