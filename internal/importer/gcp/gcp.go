@@ -95,12 +95,13 @@ func say(n rawjson.Node, s *inventory.Statements) {
 		s.Refuse(NotGCP, "it is no asset with a name and a type, no IAM policy, service account, key or role; give what gcloud writes in JSON")
 		return
 	}
-	switch typ {
-	case "iam.googleapis.com/ServiceAccount":
+	switch {
+	case !data.Given():
+	case typ == "iam.googleapis.com/ServiceAccount":
 		r.account(name, data)
-	case "iam.googleapis.com/ServiceAccountKey":
+	case typ == "iam.googleapis.com/ServiceAccountKey":
 		r.key(name, data)
-	case "iam.googleapis.com/Role":
+	case typ == "iam.googleapis.com/Role":
 		r.role(name, data)
 	}
 	if policy.Given() {

@@ -157,7 +157,7 @@ func (r *reading) resource(n rawjson.Node) bool {
 		}
 	}
 	r.s.Rest("", n, "schemas", "id", "externalId", "meta", "active", "userName", "displayName", "name", "agentType", "subject", "userType", "title",
-		"emails", "groups", "roles", "entitlements", "members", "owners", "parent")
+		"emails", "groups", "roles", "entitlements", "members", "owners", "parent", "password", "clientSecret")
 	return true
 }
 
