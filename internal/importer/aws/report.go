@@ -86,13 +86,15 @@ func (c *credentials) say(data []byte) {
 		if errors.Is(err, io.EOF) {
 			break
 		}
+		if err != nil {
+			c.s.Note("%s; the rest of the report is left out, and the report closes nothing", err)
+			c.o.Event = true
+			break
+		}
 		line, _ := r.FieldPos(0)
-		if err != nil || len(rec) != len(c.head) {
+		if len(rec) != len(c.head) {
 			c.s.Note("line %d is no row of %d columns; it is left out, and the report closes nothing", line, len(c.head))
 			c.o.Event = true
-			if err != nil {
-				break
-			}
 			continue
 		}
 		x := row{c, rec}

@@ -1,9 +1,11 @@
 package formats
 
 import (
+	"bytes"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/stemma-lineage/stemma/internal/importer"
 	"github.com/stemma-lineage/stemma/internal/importer/bom/bomtest"
+	"github.com/stemma-lineage/stemma/statement"
 )
 
 // TestOneFormat: of the real files each is recognised by one format at most,
@@ -46,5 +49,39 @@ func TestOneFormat(t *testing.T) {
 	slices.Sort(got)
 	if diff := cmp.Diff([]string(nil), got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestRolesOfInventories: no role of an import bears a name without the
+// namespace of its source, so that none can make an approver.
+func TestRolesOfInventories(t *testing.T) {
+	dir := bomtest.Fixtures(t)
+	roles := 0
+	for _, im := range All(Options{}) {
+		if !slices.Contains([]string{"aws", "gcp", "github", "spire", "scim", "vault", "kubernetes", "mcp", "a2a", "jwt"}, im.Name()) {
+			continue
+		}
+		for _, f := range bomtest.Claimed(t, im, dir) {
+			data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(f)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, it := range bomtest.Read(t, im, data) {
+				for _, d := range it.Statements {
+					raw, err := statement.Format(d.Subjects, d.Predicate)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, m := range regexp.MustCompile(`"role:([^"]*)"`).FindAllSubmatch(raw, -1) {
+						if roles++; !bytes.HasPrefix(m[1], []byte(im.Name()+"/")) {
+							t.Errorf("%s: the role %q is not named in the namespace of %s", f, m[1], im.Name())
+						}
+					}
+				}
+			}
+		}
+	}
+	if roles < 500 {
+		t.Errorf("only %d roles were looked at", roles)
 	}
 }

@@ -28,6 +28,7 @@ const (
 	NotMCP  = "not-mcp"
 	Request = "request"
 	NoTools = "no-tools"
+	NoName  = "missing-name"
 )
 
 // Importer reads what MCP tells of tools.
@@ -98,7 +99,9 @@ func say(n rawjson.Node, s *inventory.Statements) {
 	case n.Get("supportedVersions").Given():
 		s.Refuse(NoTools, "it tells what a server can do, and lists no tools")
 	case n.Get("server").Kind() == '{', n.Get("name").Given():
-		r.server(n)
+		if r.server(n); n.Get("name").Given() && n.Get("name").Text() == "" {
+			s.Refuse(NoName, "the server has no name, so nothing can be said of it; leave it out")
+		}
 	default:
 		s.Refuse(NotMCP, "it is no list of tools, tool, server or configuration; give an answer to tools/list, a server.json or a client's configuration")
 	}
