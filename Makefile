@@ -17,6 +17,9 @@ lint:
 
 test: lint
 	@scripts/need ssh-keygen openssh-client
+	@scripts/need git git
+	@scripts/need make make
+	@scripts/need python3 python3-minimal
 	$(GO) test ./...
 
 # Sizes: STEMMA_BENCH_THINGS. PostgreSQL is measured too where it is installed.

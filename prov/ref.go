@@ -103,13 +103,13 @@ func (r Ref) Key() string {
 func ParseKey(key string) (Ref, error) {
 	ns, rest, ok := strings.Cut(key, "\x1f")
 	if !ok {
-		return ParseRef(key)
+		return parse(key)
 	}
 	kind, ns, ok := strings.Cut(ns, ":")
 	if !ok {
 		return Ref{}, fmt.Errorf("%w: %q has no kind", ErrRef, key)
 	}
-	r, err := ParseRef(kind + ":" + rest)
+	r, err := parse(kind + ":" + rest)
 	if err != nil {
 		return Ref{}, err
 	}
@@ -125,6 +125,17 @@ func ParseRef(s string) (Ref, error) {
 	if len(s) > MaxRef {
 		return Ref{}, fmt.Errorf("%w: longer than %d bytes", ErrRef, MaxRef)
 	}
+	r, err := parse(s)
+	// A letter that must be written as %XX takes three bytes.
+	if err == nil && 3*len(s) > MaxRef && len(r.String()) > MaxRef {
+		return Ref{}, fmt.Errorf("%w: longer than %d bytes when written with %%XX for what does not print", ErrRef, MaxRef)
+	}
+	return r, err
+}
+
+// parse is ParseRef without its limit: the graph makes longer names out of
+// those that it is given, such as the version of a series by an activity.
+func parse(s string) (Ref, error) {
 	if !utf8.ValidString(s) {
 		return Ref{}, fmt.Errorf("%w: %q is not UTF-8", ErrRef, s)
 	}

@@ -25,7 +25,7 @@ func TestRefs(t *testing.T) {
 			t.Errorf("ParseRef(%q) = %+v, %v, written again %q", c.text, got, err, got)
 		}
 	}
-	for _, bad := range []string{"", "model", "model:", "model:@1", "model:a@", "modle:a", "sha256:ab", "model:%zz", "model:a%4", "x-:a", "X-a:b", "model:\xff", "model:" + strings.Repeat("a", MaxRef)} {
+	for _, bad := range []string{"", "model", "model:", "model:@1", "model:a@", "modle:a", "sha256:ab", "model:%zz", "model:a%4", "x-:a", "X-a:b", "model:\xff", "model:" + strings.Repeat("a", MaxRef), "model:" + strings.Repeat("\x16", MaxRef/2)} {
 		if r, err := ParseRef(bad); err == nil {
 			t.Errorf("ParseRef(%q) = %+v, should be refused", bad, r)
 		}

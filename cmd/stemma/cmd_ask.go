@@ -56,7 +56,11 @@ func askCommands() []*cobra.Command {
 		{"search TEXT", "Which names contain a text", "  stemma search fraud --limit 20",
 			[]string{"a text"}, []string{"limit"}, one(query.Search)},
 	} {
-		out = append(out, askCommand(q))
+		c := askCommand(q)
+		if c.Name() == "show" {
+			showEvidence(c)
+		}
+		out = append(out, c)
 	}
 	return append(out, diffCommand())
 }

@@ -16,6 +16,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stemma-lineage/stemma/internal/app"
+	"github.com/stemma-lineage/stemma/internal/capture"
+	"github.com/stemma-lineage/stemma/internal/capture/trace"
 	"github.com/stemma-lineage/stemma/internal/durable"
 	"github.com/stemma-lineage/stemma/internal/evlog"
 	"github.com/stemma-lineage/stemma/internal/keys"
@@ -163,6 +165,17 @@ func doctorCommand() *cobra.Command {
 			}
 		}
 		check("entries", err, "all understood")
+		if b, tried := trace.Select(c.Context(), ""); b != nil {
+			fmt.Fprintf(out, "✓ capture: %s\n", b.Name())
+		} else {
+			fmt.Fprintln(out, "- capture: no way of following a command works here, so stemma run records nothing")
+			for _, t := range tried {
+				fmt.Fprintf(out, "    %s: %v\n", t.Name, t.Err)
+			}
+		}
+		if waiting, err := capture.SpoolOf(w.Dir).List(); err == nil && len(waiting) > 0 {
+			fmt.Fprintf(out, "- spool: %d runs wait; stemma sync records them\n", len(waiting))
+		}
 		if bad > 0 {
 			return fmt.Errorf("%d of the checks failed", bad)
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stemma-lineage/stemma/bundle"
 	"github.com/stemma-lineage/stemma/internal/app"
+	"github.com/stemma-lineage/stemma/internal/capture/trace"
 	"github.com/stemma-lineage/stemma/internal/evlog"
 	"github.com/stemma-lineage/stemma/internal/keys"
 	"github.com/stemma-lineage/stemma/internal/query"
@@ -49,7 +50,10 @@ func exitCode(err error) int {
 	var ambiguous *query.AmbiguousError
 	var use usageError
 	var payload *statement.PayloadError
+	var child childExit
 	switch {
+	case errors.As(err, &child):
+		return child.code
 	case err == nil:
 		return exitOK
 	case errors.Is(err, errDiffers):
@@ -72,8 +76,15 @@ func exitCode(err error) int {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
+	if trace.Main() { // this process is a part of a captured run
+		return
+	}
+	ctx := context.Background()
+	if !signal.Ignored(os.Interrupt) { // a command that is run inherits that
+		var stop func()
+		ctx, stop = signal.NotifyContext(ctx, os.Interrupt)
+		defer stop()
+	}
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
@@ -84,7 +95,8 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	root.SetOut(out)
 	root.SetErr(errOut)
 	err := root.ExecuteContext(ctx)
-	if err != nil && err != errDiffers && !verdictOnly(err) {
+	var child childExit
+	if err != nil && err != errDiffers && !verdictOnly(err) && !errors.As(err, &child) {
 		fmt.Fprintf(errOut, "stemma: %s\n", strings.TrimSpace(err.Error()))
 	}
 	return exitCode(err)
@@ -101,6 +113,7 @@ func command() *cobra.Command {
 		Use:   "stemma",
 		Short: "Record, ask and prove the lineage of AI systems",
 		Example: `  stemma init
+  stemma run -- python3 train.py
   stemma import openlineage events/*.json
   stemma why model:fraud@1
   stemma bundle why model:fraud@1 -o fraud.zip
@@ -120,7 +133,7 @@ func command() *cobra.Command {
 		return usage("%v; %s --help shows what it takes", err, c.CommandPath())
 	})
 	root.PersistentFlags().String("dir", "", "the folder to work in (default: here; .stemma is looked for upwards)")
-	root.AddCommand(initCommand(), recordCommand(), importCommand(), addCommand(), approveCommand(), deployCommand(), noticeCommand())
+	root.AddCommand(initCommand(), runCommand(), syncCommand(), recordCommand(), importCommand(), addCommand(), approveCommand(), deployCommand(), noticeCommand())
 	root.AddCommand(askCommands()...)
 	root.AddCommand(gateCommand(), validCommand(), policyCommand(), bundleCommand(), verifyCommand(), logCommand(), keyCommand(), doctorCommand(), demoCommand(), versionCommand())
 	return root

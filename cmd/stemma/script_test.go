@@ -12,11 +12,17 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/stemma-lineage/stemma/internal/capture/trace"
 )
 
 func TestMain(m *testing.M) {
+	if trace.Main() { // a part of a captured run
+		return
+	}
 	testscript.Main(m, map[string]func(){
 		"stemma": func() { os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+		"gocopy": goCopy,
 	})
 }
 
@@ -49,6 +55,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("STEMMA_CONFIG", filepath.Join(e.WorkDir, "config"))
 			e.Setenv("STEMMA_PRINCIPAL", "person:test@example.org")
 			e.Setenv("FIXTURES", real)
+			e.Setenv("XDG_CACHE_HOME", filepath.Join(e.WorkDir, "cache-home"))
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
@@ -61,6 +68,13 @@ func TestScripts(t *testing.T) {
 			"exits":   exits,
 			"fields":  fields,
 			"corrupt": corrupt,
+			"train":   train,
+			"runid":   runID,
+			"append":  appendLine,
+			"hold":    hold,
+			"release": release,
+			"killrun": killRun,
+			"waitfor": waitFor,
 		},
 	})
 }

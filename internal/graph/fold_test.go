@@ -209,3 +209,16 @@ func TestRetraction(t *testing.T) {
 		t.Errorf("entries that could not be used (-want +got):\n%s", diff)
 	}
 }
+
+// A version that the graph names itself may be longer than what anybody may
+// write: it is read back all the same.
+func TestLongNamesOfItsOwn(t *testing.T) {
+	long := strings.Repeat("n", prov.MaxRef-20)
+	g := say(t, "write "+long+" 3 dataset:"+long)
+	v := g.At(prov.Now)
+	for id := ID(1); int(id) < v.Len(); id++ {
+		if got := v.Ref(id); got.Key() != string(v.Key(id)) {
+			t.Errorf("%d bytes were read back as %d", len(v.Key(id)), len(got.Key()))
+		}
+	}
+}

@@ -258,8 +258,12 @@ func (f *facts) approvers(review, assurance string) (sure, maybe map[string]bool
 			sure[d.Approver] = true
 			delete(maybe, d.Approver)
 		default:
+			word := "does not count"
+			if d.Effect == Uncertain {
+				word = "may not count"
+			}
 			for _, r := range d.Reasons {
-				why = append(why, fmt.Sprintf("%s (entry %d) does not count: %s", d.Ref, d.Entry, r.Detail))
+				why = append(why, fmt.Sprintf("%s (entry %d) %s: %s", d.Ref, d.Entry, word, r.Detail))
 			}
 			if d.Effect == Uncertain && !weak && !sure[d.Approver] {
 				maybe[d.Approver] = true

@@ -7,10 +7,12 @@ import (
 	"github.com/stemma-lineage/stemma/internal/importer/a2a"
 	"github.com/stemma-lineage/stemma/internal/importer/aws"
 	"github.com/stemma-lineage/stemma/internal/importer/cyclonedx"
+	"github.com/stemma-lineage/stemma/internal/importer/dvc"
 	"github.com/stemma-lineage/stemma/internal/importer/gcp"
 	"github.com/stemma-lineage/stemma/internal/importer/git"
 	"github.com/stemma-lineage/stemma/internal/importer/github"
 	"github.com/stemma-lineage/stemma/internal/importer/githuboidc"
+	"github.com/stemma-lineage/stemma/internal/importer/huggingface"
 	"github.com/stemma-lineage/stemma/internal/importer/intoto"
 	"github.com/stemma-lineage/stemma/internal/importer/jwt"
 	"github.com/stemma-lineage/stemma/internal/importer/kubernetes"
@@ -26,6 +28,7 @@ import (
 	"github.com/stemma-lineage/stemma/internal/importer/spire"
 	"github.com/stemma-lineage/stemma/internal/importer/vault"
 	"github.com/stemma-lineage/stemma/internal/importer/vex"
+	"github.com/stemma-lineage/stemma/internal/importer/weights"
 	"github.com/stemma-lineage/stemma/statement"
 )
 
@@ -57,6 +60,9 @@ func All(o Options) []importer.Importer {
 		git.Importer{Options: git.Options{Trust: o.Signers, OpenPGP: o.OpenPGP}},
 		githuboidc.Importer{Options: githuboidc.Options{JWKS: o.JWKS}},
 		provjson.Importer{},
+		dvc.Importer{},
+		huggingface.Importer{},
+		weights.Importer{},
 		aws.Importer{},
 		gcp.Importer{},
 		github.Importer{},

@@ -329,5 +329,9 @@ func (r *redactor) member(c int32, keep []string, all bool) {
 	}
 	k := x.Kind()
 	dropped := r.rules.Dropped != nil && k != '{' && k != '[' && r.rules.Dropped(key)
-	r.walk(nil, dropped || k == '"' && secretName(key))
+	named := k == '"' && secretName(key)
+	if t := string(x.Raw()); t == `"true"` || t == `"false"` {
+		named = false // a switch such as mountToken, as which YAML is read: no secret
+	}
+	r.walk(nil, dropped || named)
 }

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package capture
+
+func born(string) (ns int64, ok bool) { return 0, false }

@@ -1,0 +1,5 @@
+package trace
+
+import "os"
+
+func relay(*os.Process) (stop func()) { return func() {} }
