@@ -74,7 +74,7 @@ func (f *folder) listed(id ID, prefix string, items []string, at prov.Instant) {
 }
 
 // credential folds a credential of an identity. One that is said to be expired
-// or revoked, without the time of it, ends when that was said.
+// or revoked, without the time of it, has ended when that was said.
 func (f *folder) credential(id ID, c *statement.CredentialItem, at prov.Instant) {
 	cid := f.named(c.Ref)
 	never := ""
@@ -89,10 +89,12 @@ func (f *folder) credential(id ID, c *statement.CredentialItem, at prov.Instant)
 	f.listed(cid, "scope.", c.Scope, at)
 	f.attributes(cid, c.Attributes, at)
 	from, to := c.IssuedAt.Instant(at), c.ExpiresAt.Instant(prov.Forever)
-	if (c.State == "expired" || c.State == "revoked") && at < to && from < at {
-		to = at
+	if c.State == "expired" || c.State == "revoked" {
+		to = min(to, at)
 	}
-	f.relUntil(id, cid, prov.AuthenticatesWith, ruleStated, from, to, "")
+	if from < to {
+		f.relUntil(id, cid, prov.AuthenticatesWith, ruleStated, from, to, "")
+	}
 }
 
 // grant folds what an identity holds on a resource. What it is denied is no

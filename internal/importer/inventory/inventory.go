@@ -52,9 +52,8 @@ type Unit struct {
 	Place         string
 	Offset, Bytes int64
 	Raw           []byte
-	// Clean says that Raw holds no secret and may be kept as it is.
-	Clean     bool
-	MediaType string // application/json when empty
+	// Redacted lists what was taken out of Raw before.
+	Redacted []string
 }
 
 // Say makes statements of a document from which the secrets are taken out.
@@ -65,19 +64,13 @@ func Finish(im importer.Importer, u Unit, rules rawjson.Rules, say Say) importer
 	it := importer.Item{Place: u.Place, Offset: u.Offset, Bytes: u.Bytes}
 	kept, sum := u.Raw, sha256.Sum256(u.Raw)
 	it.Original = sum
-	var redacted []string
 	doc := rawjson.Parse(u.Raw)
-	if !u.Clean {
-		if kept, redacted = rawjson.RedactBy(doc, rules); len(redacted) > 0 {
-			sum, doc = sha256.Sum256(kept), rawjson.Parse(kept)
-		}
+	var redacted []string
+	if kept, redacted = rawjson.RedactBy(doc, rules); len(redacted) > 0 {
+		sum, doc = sha256.Sum256(kept), rawjson.Parse(kept)
 	}
-	media := u.MediaType
-	if media == "" {
-		media = "application/json"
-	}
-	ev := importer.NewEvidence(im, media, sum, len(kept))
-	ev.Redacted = redacted
+	ev := importer.NewEvidence(im, "application/json", sum, len(kept))
+	ev.Redacted = append(u.Redacted, redacted...)
 	ev.Verified = &statement.EvidenceCheck{Result: statement.CheckUnsigned}
 	s := &Statements{}
 	for _, name := range doc.Repeated {
@@ -117,7 +110,7 @@ func Values(im importer.Importer, src importer.Source, o Options, each func(Unit
 				}
 				continue
 			}
-			
+
 			for it := range each(Unit{Place: v.Place, Offset: v.Offset, Bytes: v.Size, Raw: v.Bytes}) {
 				if !yield(it, nil) {
 					return
@@ -179,4 +172,33 @@ func Person(source, name string) string {
 		return Text(prov.Person, name)
 	}
 	return Text(prov.Person, source, name)
+}
+
+// Embedded reads JSON that stands in a text, as policies do. It gives no node
+// for text that is none.
+func Embedded(text string) rawjson.Node {
+	var out rawjson.Node
+	for v, err := range rawjson.Split(strings.NewReader(text), int64(len(text))+1) {
+		if err != nil || v.Fault != nil || out.Kind() != 0 {
+			return rawjson.Node{}
+		}
+		out = rawjson.Parse(v.Bytes).Root()
+	}
+	return out
+}
+
+// Texts gives the texts of an array, or the one text that stands in its place.
+func Texts(n rawjson.Node) []string {
+	if n.Kind() == '"' {
+		return []string{n.Text()}
+	}
+	var out []string
+	if n.Kind() == '[' {
+		for x := range n.All() {
+			if x.Kind() == '"' {
+				out = append(out, x.Text())
+			}
+		}
+	}
+	return out
 }

@@ -27,7 +27,9 @@ type Statements struct {
 	notes    []string
 	more     int
 	kept     map[string]int
-	refusal  *importer.Refusal
+	// Check is the outcome of checking the unit's signatures; nil: it has none.
+	Check   *statement.EvidenceCheck
+	refusal *importer.Refusal
 }
 
 // Refuse says why the unit makes no statement; the first reason counts.
@@ -265,6 +267,9 @@ func (s *Statements) finish(ev statement.Evidence) []importer.Draft {
 	if s.refusal != nil {
 		return nil
 	}
+	if s.Check != nil {
+		ev.Verified = s.Check
+	}
 	var out []importer.Draft
 	for _, l := range s.listings {
 		out = append(out, l.split()...)
@@ -281,6 +286,8 @@ func (s *Statements) finish(ev statement.Evidence) []importer.Draft {
 			p.Evidence = evs
 		case *statement.Deployment:
 			p.Evidence = evs
+		case *statement.Notice:
+			p.Evidence = evs
 		case *statement.Activity:
 			p.Evidence = evs
 		}
@@ -295,4 +302,11 @@ func (s *Statements) finish(ev statement.Evidence) []importer.Draft {
 // SayAll adds a statement about several things.
 func (s *Statements) SayAll(about []statement.Subject, p statement.Predicate) {
 	s.drafts = append(s.drafts, importer.Draft{Subjects: about, Predicate: p})
+}
+
+// Narrow begins the listing of all that a source says of one aspect of one
+// thing: the next one about the same aspect takes its place. An event that
+// takes something away is an empty one.
+func (s *Statements) Narrow(about prov.Ref, source string) *Listing {
+	return s.listing("snapshot", source, about)
 }

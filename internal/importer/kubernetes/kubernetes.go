@@ -126,18 +126,18 @@ func (im Importer) say(n rawjson.Node, s *inventory.Statements) {
 
 // reading is the state of one unit.
 type reading struct {
-	s     *inventory.Statements
-	o     Options
-	list  bool
+	s    *inventory.Statements
+	o    Options
+	list bool
 	// declared: no API server has written into any of the objects, so they
 	// are a manifest, which asks for things, and no listing of what there is.
 	declared bool
-	known int
-	other []string
-	objs  []object
-	roles map[string][]statement.GrantItem // of cluster roles in the unit
-	runs  map[string]*run
-	order []string
+	known    int
+	other    []string
+	objs     []object
+	roles    map[string][]statement.GrantItem // of cluster roles in the unit
+	runs     map[string]*run
+	order    []string
 }
 
 // object is one object with its head.

@@ -15,10 +15,10 @@ func (r *reading) account(o object) {
 	it.Human = "no"
 	it.CreatedAt = r.time(o, "creationTimestamp", o.meta.Get("creationTimestamp"))
 	inventory.Set(&it.Attributes, "uid", o.meta.Get("uid").Text())
-	switch o.Get("automountServiceAccountToken").Kind() {
-	case 't':
+	switch truth(o.Get("automountServiceAccountToken")) {
+	case "true":
 		inventory.Set(&it.Attributes, "automount", "yes")
-	case 'f':
+	case "false":
 		inventory.Set(&it.Attributes, "automount", "no")
 	}
 	for l := range o.meta.Get("labels").All() {
@@ -235,4 +235,12 @@ func (r *reading) bound(it *statement.IdentityItem, ns, name string) {
 		g.Resource = prefix + inventory.Name(prov.Resource, ns).Name + "/" + rest
 		it.Grants = append(it.Grants, g)
 	}
+}
+
+// truth gives true or false as text, as which YAML is read.
+func truth(n rawjson.Node) string {
+	if k := n.Kind(); k == 't' || k == 'f' {
+		return string(n.Raw())
+	}
+	return n.Text()
 }

@@ -26,7 +26,7 @@ type run struct {
 func (r *reading) controller(o object) (name, version string, owned bool) {
 	hash := o.meta.Get("labels").Get("pod-template-hash").Text()
 	for x := range o.meta.Get("ownerReferences").All() {
-		if x.Get("controller").Kind() != 't' {
+		if truth(x.Get("controller")) != "true" {
 			continue
 		}
 		name = x.Get("name").Text()

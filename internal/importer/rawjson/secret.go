@@ -225,14 +225,14 @@ func RedactBy(doc *Doc, rules Rules) (raw []byte, paths []string) {
 }
 
 type redactor struct {
-	doc    *Doc
-	rules  Rules
-	hits   []hit // the needles that lie ahead
-	path   []step
-	out    []byte
-	from   int
-	paths  []string
-	count  int
+	doc   *Doc
+	rules Rules
+	hits  []hit // the needles that lie ahead
+	path  []step
+	out   []byte
+	from  int
+	paths []string
+	count int
 }
 
 func (r *redactor) replace(start, end int32, with, suffix string) {
@@ -329,5 +329,9 @@ func (r *redactor) member(c int32, keep []string, all bool) {
 	}
 	k := x.Kind()
 	dropped := r.rules.Dropped != nil && k != '{' && k != '[' && r.rules.Dropped(key)
-	r.walk(nil, dropped || k == '"' && secretName(key))
+	named := k == '"' && secretName(key)
+	if t := string(x.Raw()); t == `"true"` || t == `"false"` {
+		named = false // a switch such as mountToken, as which YAML is read: no secret
+	}
+	r.walk(nil, dropped || named)
 }
