@@ -80,12 +80,14 @@ func endedCredential(s *scope, id graph.ID) *result {
 	a := s.attributes(id)
 	us := s.users(id)
 	end, known := moment(a["expiresAt"])
+	r := &result{}
 	if a["state"] == "revoked" || a["state"] == "expired" {
-		if t := s.stateSince(id, a["state"]); !known || t < end {
+		t, entry := s.stateClaim(id)
+		r.entries = append(r.entries, entry)
+		if !known || t < end {
 			end, known = t, true
 		}
 	}
-	r := &result{}
 	s.use(r, us)
 	if !known {
 		switch {
@@ -102,7 +104,7 @@ func endedCredential(s *scope, id graph.ID) *result {
 	}
 	for _, x := range s.in(id, prov.Relations(prov.AuthenticatesWith)) {
 		if k := kindOf(s.all.Key(x.From)); (k == prov.Activity || k == prov.Approval || k == prov.Deployment) && x.Valid.From >= end && x.Valid.From <= s.at {
-			r.from(x.Valid.From)
+			r.from(x.Valid.From, x.Entry)
 			r.base = Critical
 			r.bad("used-after-end", fmt.Sprintf("%s used it at %s, after it ended at %s", s.label(x.From), x.Valid.From, end))
 			r.say(s.hop(x))
@@ -117,17 +119,6 @@ func endedCredential(s *scope, id graph.ID) *result {
 		return nil // over, and nothing has it
 	}
 	return r.clear()
-}
-
-// stateSince gives since when a thing is said to be in its state.
-func (s *scope) stateSince(id graph.ID, state string) prov.Instant {
-	t := prov.Forever
-	for c := range s.all.Claims(id) {
-		if c.Key == "state" && c.Value == state && !c.Retracted {
-			t = min(t, c.At)
-		}
-	}
-	return t
 }
 
 // leaked is L16.
@@ -177,7 +168,7 @@ func offboarded(s *scope, id graph.ID) *result {
 	for _, x := range s.out(id, prov.Relations(prov.OwnedBy)) {
 		if x.Valid.Holds(s.at) {
 			owners++
-			s.left(r, x, len(us) > 0)
+			s.left(r, x)
 		}
 	}
 	if k := kindOf(s.all.Key(id)); k == prov.Credential || k == prov.Secret {
@@ -186,7 +177,7 @@ func offboarded(s *scope, id graph.ID) *result {
 			case prov.ServiceAccount, prov.Workload, prov.Subagent, prov.Role, prov.Person, prov.Agent:
 				if x.Valid.Holds(s.at) {
 					owners++
-					s.left(r, x, len(us) > 0)
+					s.left(r, x)
 				}
 			}
 		}
@@ -198,7 +189,7 @@ func offboarded(s *scope, id graph.ID) *result {
 }
 
 // left asks whether who owns or holds a thing has left.
-func (s *scope) left(r *result, x graph.Relation, live bool) {
+func (s *scope) left(r *result, x graph.Relation) {
 	who := x.To
 	if x.Type != prov.OwnedBy {
 		who = x.From
@@ -206,14 +197,13 @@ func (s *scope) left(r *result, x graph.Relation, live bool) {
 	a := s.v.Attributes(who)
 	r.say(s.hop(x))
 	switch {
-	case a["state"] == "retired" || a["state"] == "inactive":
-		gone := s.stateSince(who, a["state"])
-		if end := after(gone, s.o.Limits.Grace); s.due(end) {
-			r.from(end)
-			r.bad("owner-left", fmt.Sprintf("%s is %s since %s", s.label(who), a["state"], gone))
-			return
+	case gone(a):
+		since, entry := s.stateClaim(who)
+		r.entries = append(r.entries, entry)
+		if end := after(since, s.o.Limits.Grace); s.due(end) {
+			r.from(end, entry)
+			r.bad("owner-left", fmt.Sprintf("%s is %s since %s", s.label(who), a["state"], since))
 		}
-		r.clear()
 	case kindOf(s.all.Key(who)) == prov.Person:
 		if o, why := s.person(who); o == Unknown {
 			r.unsure("owner-not-listed", why)
@@ -226,7 +216,6 @@ func (s *scope) left(r *result, x graph.Relation, live bool) {
 			r.unsure(class, why)
 		}
 	}
-	_ = live
 }
 
 // overprivileged is L03.
@@ -308,13 +297,13 @@ func weakTrust(s *scope, id graph.ID) *result {
 		federated := strings.Contains(who, "oidc") || strings.Contains(who, "federated") || strings.Contains(who, "saml")
 		_, name, _ := strings.Cut(who, ":")
 		switch cond := a[k]; {
-		case name == "*" && cond == "unconditional":
+		case anybody(name) && cond == "unconditional":
 			r.bad("anybody", "anybody may act as it")
 		case federated && cond == "unconditional":
 			r.bad("no-condition", "federated "+who+" may act as it without a condition on subject or audience")
 		case federated && !strings.Contains(cond, "sub"):
 			r.bad("no-subject", "federated "+who+" may act as it whatever its subject: "+cond)
-		case strings.Contains(cond, "*") || name == "*":
+		case strings.Contains(cond, "*") || anybody(name):
 			r.unsure("condition-not-understood", who+" may act as it under a condition that is not understood here: "+cond)
 		}
 	}
@@ -392,4 +381,10 @@ func overBudget(s *scope, id graph.ID) *result {
 		}
 	}
 	return r.clear()
+}
+
+// anybody tells whether a principal stands for everybody, as inventories name
+// it.
+func anybody(name string) bool {
+	return name == "*" || strings.HasSuffix(name, "/*") || strings.HasSuffix(name, "/anyone") || strings.HasSuffix(name, "/allUsers") || strings.HasSuffix(name, "/allAuthenticatedUsers")
 }

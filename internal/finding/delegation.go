@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/stemma-lineage/stemma/internal/graph"
@@ -51,17 +52,15 @@ func (s *scope) given(child graph.ID) []hop {
 // above gives the delegation on which another rests: of those that its parent
 // had received by then, of the same root where both name one, the latest.
 func (s *scope) above(h hop) (hop, bool) {
-	best, ok := hop{}, false
-	for _, p := range s.given(h.parent) {
-		if p.from > h.from || p.rel.Entry == h.rel.Entry {
-			continue
+	ps := s.given(h.parent)
+	i := sort.Search(len(ps), func(i int) bool { return ps[i].from > h.from })
+	for i--; i >= 0; i-- {
+		a, b := ps[i].said["delegation.root"], h.said["delegation.root"]
+		if ps[i].rel.Entry != h.rel.Entry && (a == "" || b == "" || a == b) {
+			return ps[i], true
 		}
-		if a, b := p.said["delegation.root"], h.said["delegation.root"]; a != "" && b != "" && a != b {
-			continue
-		}
-		best, ok = p, true
 	}
-	return best, ok
+	return hop{}, false
 }
 
 // held gives the scope that an identity has itself, out of its grants, until
@@ -77,6 +76,9 @@ func (s *scope) held(id graph.ID, at prov.Instant) (scope []string, until prov.I
 	}
 	return scope, until, hops
 }
+
+// maxChain bounds how far up the root of a chain is looked for.
+const maxChain = 1000
 
 // delegations asks a question of each delegation that a child received.
 func (s *scope) delegations(child graph.ID, ask func(r *result, h hop)) *result {
@@ -125,7 +127,7 @@ func escalated(s *scope, id graph.ID) *result {
 		for _, x := range h.scope {
 			switch within(x, parent) {
 			case Violated:
-				r.from(h.from)
+				r.from(h.from, h.rel.Entry)
 				r.bad("scope-exceeds", fmt.Sprintf("%s is not in what %s had: %s", x, s.label(h.parent), texts(parent)))
 			case Unknown:
 				r.unsure("not-comparable", fmt.Sprintf("whether %s is in %s is not known", x, texts(parent)))
@@ -205,7 +207,7 @@ func outlives(s *scope, id graph.ID) *result {
 		}
 		switch {
 		case known && h.until != prov.Forever && h.until > until:
-			r.from(h.from)
+			r.from(h.from, h.rel.Entry)
 			r.bad("outlives-parent", fmt.Sprintf("it lasts until %s, what %s had only until %s", h.until, s.label(h.parent), until))
 		case known && h.until == prov.Forever:
 			r.unsure("end-not-known", "no entry says when it ends")
@@ -213,22 +215,24 @@ func outlives(s *scope, id graph.ID) *result {
 			r.unsure("parent-end-not-known", "no entry says until when "+s.label(h.parent)+" may act")
 		}
 		if known && (h.from < from || h.from >= until) {
-			r.from(h.from)
+			r.from(h.from, h.rel.Entry)
 			r.bad("outside-parent", fmt.Sprintf("it was given at %s, when %s could not act", h.from, s.label(h.parent)))
 		}
 		seen := map[graph.ID]bool{h.child: true}
 		depth := 1
 		for at, ok := h, true; ok; depth++ {
 			if seen[at.parent] {
-				r.from(h.from)
+				r.from(h.from, h.rel.Entry)
 				r.bad("cycle", "the chain leads back to "+s.label(at.parent))
 				break
 			}
-			seen[at.parent] = true
+			if seen[at.parent] = true; depth > s.o.Limits.Depth+maxHops {
+				break // deep enough to say so
+			}
 			at, ok = s.above(at)
 		}
 		if depth-1 > s.o.Limits.Depth {
-			r.from(h.from)
+			r.from(h.from, h.rel.Entry)
 			r.bad("too-deep", fmt.Sprintf("it is hop %d of its chain, more than %d", depth-1, s.o.Limits.Depth))
 		}
 		s.revoked(r, h)
@@ -251,8 +255,9 @@ func (s *scope) revoked(r *result, h hop) {
 	if a["state"] != "revoked" && a["state"] != "expired" {
 		return
 	}
-	if end := s.stateSince(id, a["state"]); h.from >= end {
-		r.from(h.from)
+	if end, entry := s.stateClaim(id); h.from >= end {
+		r.entries = append(r.entries, entry)
+		r.from(h.from, h.rel.Entry)
 		r.bad("credential-ended", fmt.Sprintf("it was given with %s, which is %s since %s", s.label(id), a["state"], end))
 	}
 }
@@ -264,27 +269,34 @@ func unrooted(s *scope, id graph.ID) *result {
 		seen := map[graph.ID]bool{h.child: true}
 		for p, ok := s.above(top); ok && !seen[top.parent]; p, ok = s.above(top) {
 			seen[top.parent] = true
-			top = p
+			if top = p; len(seen) > maxChain {
+				r.unsure("too-deep", fmt.Sprintf("its root is more than %d hops away", maxChain))
+				return
+			}
 			r.say(s.hop(p.rel))
 		}
 		root := top.parent
 		if want := h.said["delegation.root"]; want != "" && want != s.all.Ref(root).String() {
-			r.from(h.from)
+			r.from(h.from, h.rel.Entry)
 			r.bad("missing-hop", fmt.Sprintf("it is said to be for %s, and the hops that are recorded lead to %s", want, s.label(root)))
 			return
 		}
 		outcome, class, why := Outcome(""), "", ""
 		if kindOf(s.all.Key(root)) == prov.Person {
 			outcome, why = s.person(root)
-			class = map[Outcome]string{Violated: "root-not-active", Unknown: "root-not-listed"}[outcome]
+			if class = map[Outcome]string{Violated: "root-not-active", Unknown: "root-not-listed"}[outcome]; outcome == Violated {
+				_, entry := s.stateClaim(root)
+				r.entries = append(r.entries, entry)
+			}
 		} else {
 			o := s.owner(root)
 			r.say(s.hops(o.hops...)...)
+			r.left(o)
 			outcome, class, why = o.outcome, o.class, o.why
 		}
 		switch outcome {
 		case Violated:
-			r.from(h.from)
+			r.from(h.from, h.rel.Entry)
 			r.bad(class, "the chain begins with "+s.label(root)+": "+why)
 		case Unknown:
 			r.unsure(class, "the chain begins with "+s.label(root)+": "+why)
@@ -308,7 +320,7 @@ func (s *scope) sharedHop(r *result, id graph.ID) bool {
 		if !ok || p.credential != h.credential {
 			continue
 		}
-		r.from(h.from)
+		r.from(h.from, h.rel.Entry)
 		r.bad("credential-of-parent", fmt.Sprintf("%s acts with %s, the credential of %s", s.label(h.child), h.credential, s.label(h.parent)))
 		r.say(s.hop(p.rel))
 		if h.rel.Role == "self-reported" {
@@ -411,10 +423,10 @@ func toolDrift(s *scope, id graph.ID) *result {
 				switch {
 				case declared[c]:
 				case names[series] != graph.None && s.all.IsDigest(names[series]) && s.all.IsDigest(c), names[series] != graph.None && series != graph.None && c != names[series]:
-					r.from(y.Valid.From)
+					r.from(y.Valid.From, y.Entry)
 					r.bad("tool-changed", fmt.Sprintf("%s called %s, and it was deployed with %s", s.label(x.From), s.label(y.To), s.label(names[series])))
 				default:
-					r.from(y.Valid.From)
+					r.from(y.Valid.From, y.Entry)
 					r.bad("tool-not-declared", fmt.Sprintf("%s called %s, with which it was not deployed", s.label(x.From), s.label(y.To)))
 				}
 				if !declared[c] {

@@ -84,9 +84,10 @@ type Hop struct {
 	fromKind, toKind prov.Kind
 }
 
-// Seen is when a finding could first be seen: At is the moment from which its
-// condition held, Entry the last entry that it needs, RecordedAt when that one
-// was recorded. Nobody could have known before RecordedAt.
+// Seen is when a finding could first be seen, by the earliest of its causes: At
+// is the moment from which the condition held, Entry the last entry that is
+// needed to say so, RecordedAt when that one was recorded. Nobody could have
+// known before RecordedAt.
 type Seen struct {
 	At         string `json:"at,omitempty"`
 	Entry      uint64 `json:"entry"`
@@ -141,7 +142,7 @@ type result struct {
 	hops    []Hop
 	hidden  int
 	entries []uint64
-	since   prov.Instant // when the condition began; Beginning: when the witness says
+	causes  []cause
 	known   string
 	base    Severity // "": the detector's
 	env     string
@@ -195,7 +196,20 @@ func (r *result) say(hops ...Hop) {
 	}
 }
 
-func (r *result) from(t prov.Instant) { r.since = max(r.since, t) }
+// cause is since when something is wrong, and the last entry that says so; 0:
+// the last of all entries of the result.
+type cause struct {
+	at    prov.Instant
+	entry uint64
+}
+
+func (r *result) from(t prov.Instant, entries ...uint64) {
+	c := cause{at: t}
+	for _, e := range entries {
+		c.entry = max(c.entry, e)
+	}
+	r.causes = append(r.causes, c)
+}
 
 // fingerprint is the same for a finding as long as the same detector says of
 // the same subject that it is wrong in the same way: times and entries do not

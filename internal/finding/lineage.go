@@ -72,7 +72,7 @@ func (s *scope) reuse(r *result, n graph.Relation, told prov.Instant) (uses int)
 			}
 			r.bad("used-after", fmt.Sprintf("%s used %s at %s, %s", s.label(u.From), s.label(x), u.Valid.From, word))
 			r.say(s.hop(u))
-			r.from(u.Valid.From)
+			r.from(u.Valid.From, u.Entry, n.Entry)
 			after = append(after, u.From)
 		}
 		if series := s.all.SeriesOf(x); series != graph.None && s.kind(x).Versioned() {
@@ -144,7 +144,7 @@ func lineageGap(s *scope, id graph.ID) *result {
 		first = min(first, s.all.Entries(x)[0])
 	}
 	r.entries = append(r.entries, first)
-	r.from(s.all.Recorded(first))
+	r.from(s.all.Recorded(first), first)
 	if s.all.Recorded(first) > s.at {
 		return nil
 	}
@@ -214,7 +214,7 @@ func (s *scope) inputsGap(id graph.ID) *result {
 	}
 	switch {
 	case len(r.hops) == 0:
-		r.from(s.all.Recorded(entry))
+		r.from(s.all.Recorded(entry), entry)
 		return r.bad("no-inputs", "no entry says what it used")
 	case a["inputsCompleteness"] == "best-effort":
 		return r.unsure("inputs-best-effort", "it may have used more than is recorded: its inputs are known by best effort")

@@ -116,7 +116,9 @@ func (m *maker) person() string { return pick(m, "person:a", "person:b", "person
 
 func (m *maker) account() string { return pick(m, "sa:x", "sa:y", "workload:w") }
 
-func (m *maker) credential() string { return pick(m, "credential:k@1", "credential:k@2", "credential:j@1") }
+func (m *maker) credential() string {
+	return pick(m, "credential:k@1", "credential:k@2", "credential:j@1")
+}
 
 func (m *maker) people() {
 	who := m.person()

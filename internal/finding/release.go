@@ -51,9 +51,9 @@ func unapproved(s *scope, id graph.ID) *result {
 		return nil
 	}
 	r := s.resultOf(d)
-	r.from(d.start)
 	for _, p := range d.placed {
 		st := s.standing(p.To, d.start, d.env)
+		r.from(d.start, p.Entry)
 		r.say(s.hop(p))
 		r.say(st.hops...)
 		switch {
@@ -104,10 +104,14 @@ func lapsed(s *scope, id graph.ID) *result {
 				r.base = High
 			}
 		}
+		ended := cause{at: prov.Beginning}
 		for _, x := range s.out(p.To, deciding) {
 			if x.Valid.To <= s.at {
-				r.from(x.Valid.To)
+				ended = cause{max(ended.at, x.Valid.To), max(ended.entry, x.Entry, p.Entry)}
 			}
+		}
+		if ended.at != prov.Beginning {
+			r.from(ended.at, ended.entry)
 		}
 	}
 	if r.outcome == "" {
@@ -201,6 +205,7 @@ func orphaned(s *scope, id graph.ID) *result {
 		switch o.outcome {
 		case Violated:
 			r.bad(o.class, s.label(x)+": "+o.why)
+			r.left(o)
 		case Unknown:
 			r.unsure(o.class, s.label(x)+": "+o.why)
 		default:
@@ -459,7 +464,7 @@ func backdated(s *scope, id graph.ID) *result {
 		}
 		if decided < prov.Beginning+1 || recorded-decided > prov.Instant(s.o.Limits.MaxLate) {
 			r.bad("recorded-late", fmt.Sprintf("it claims to be of %s, and was recorded at %s", decided, recorded))
-			r.from(recorded)
+			r.from(recorded, x.Entry)
 		}
 		if _, known := s.content(x.From); !known {
 			r.unsure("no-digest", "it binds the name "+s.label(x.From)+", so what was deployed cannot be compared")
@@ -473,7 +478,7 @@ func backdated(s *scope, id graph.ID) *result {
 				if told := s.all.Recorded(y.Entry); recorded > told && decided <= dep.start && decided < recorded {
 					r.bad("backdated", fmt.Sprintf("it claims to be of %s, before %s of %s, and was recorded at %s, after it", decided, s.label(dep.id), dep.start, recorded))
 					r.say(s.hop(y))
-					r.from(recorded)
+					r.from(recorded, x.Entry)
 				}
 			}
 		}

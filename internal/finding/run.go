@@ -95,14 +95,22 @@ func (s *scope) finish(d *Detector, id graph.ID, r *result) Finding {
 
 var gradeRank = map[string]int{"self-reported": 1, "declared": 2, "observed": 3, "resource-side": 4, "issuer": 5}
 
+// first gives when the finding could first be seen.
 func (s *scope) first(r *result, entries []uint64) *Seen {
 	last := slices.Max(entries)
-	recorded := s.all.Recorded(last)
-	at := r.since
-	if at == 0 || at == prov.Beginning {
-		at = recorded
+	if len(r.causes) == 0 {
+		r.causes = []cause{{s.all.Recorded(last), last}}
 	}
-	return &Seen{At: at.String(), Entry: last, RecordedAt: recorded.String()}
+	best, when := cause{}, prov.Forever
+	for _, c := range r.causes {
+		if c.entry == 0 {
+			c.entry = last
+		}
+		if t := max(c.at, s.all.Recorded(c.entry)); t < when || t == when && (c.entry < best.entry || c.entry == best.entry && c.at < best.at) {
+			best, when = c, t
+		}
+	}
+	return &Seen{At: best.at.String(), Entry: best.entry, RecordedAt: s.all.Recorded(best.entry).String()}
 }
 
 // waive looks for a waiver that counts: on the subject, or of a deployment or

@@ -374,7 +374,7 @@ func (s *scope) chain(d *deployment) []graph.Relation {
 // person says whether somebody is an active person: Clear yes, Violated no.
 func (s *scope) person(id graph.ID) (Outcome, string) {
 	switch a := s.v.Attributes(id); {
-	case a["state"] == "retired" || a["state"] == "inactive":
+	case gone(a):
 		return Violated, s.label(id) + " is " + a["state"]
 	case a["state"] == "active", a["human"] == "yes", a["createdAt"] != "":
 		return Clear, ""
@@ -387,12 +387,38 @@ func (s *scope) person(id graph.ID) (Outcome, string) {
 	return Unknown, "no inventory says whether " + s.label(id) + " is active"
 }
 
+// gone tells whether who has the attributes is retired or switched off.
+func gone(a map[string]string) bool { return a["state"] == "retired" || a["state"] == "inactive" }
+
 type owners struct {
 	outcome Outcome
 	class   string
 	why     string
 	hops    []graph.Relation
 	name    string
+	entry   uint64       // that says that the owner left
+	since   prov.Instant // when
+}
+
+// left notes in a result that an owner has left.
+func (r *result) left(o owners) {
+	if o.class == "owner-not-active" {
+		r.entries = append(r.entries, o.entry)
+		r.from(o.since, o.entry)
+	}
+}
+
+// stateClaim gives since when, and by which entry, a thing is in the state in
+// which it is.
+func (s *scope) stateClaim(id graph.ID) (since prov.Instant, entry uint64) {
+	state := s.v.Attributes(id)["state"]
+	since = prov.Forever
+	for c := range s.v.Claims(id) { // what was said after another state was is later
+		if c.Key == "state" && c.Value == state && !c.Retracted && c.At <= s.at && (c.At < since || c.At == since && c.Entry < entry) {
+			since, entry = c.At, c.Entry
+		}
+	}
+	return since, entry
 }
 
 // owner looks for an active person who answers for a thing.
@@ -433,7 +459,9 @@ func (s *scope) findOwner(ids []graph.ID) owners {
 			switch kindOf(s.v.Key(x.To)) {
 			case prov.Person:
 				o.outcome, o.why = s.person(x.To)
-				o.class = map[Outcome]string{Violated: "owner-not-active", Unknown: "owner-not-listed"}[o.outcome]
+				if o.class = map[Outcome]string{Violated: "owner-not-active", Unknown: "owner-not-listed"}[o.outcome]; o.outcome == Violated {
+					o.since, o.entry = s.stateClaim(x.To)
+				}
 			case prov.Team, prov.Org, prov.Role:
 				o.outcome, o.class, o.why = s.team(x.To)
 			default:
