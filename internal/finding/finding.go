@@ -124,8 +124,13 @@ type Finding struct {
 	Controls    []string `json:"controls,omitempty"`
 	Fingerprint string   `json:"fingerprint"`
 
-	// ID is the subject in the graph that was asked.
-	ID graph.ID `json:"-"`
+	// Environment is where it matters: of a live deployment in production, if
+	// there is one.
+	Environment string `json:"environment,omitempty"`
+	// ID is the subject in the graph that was asked, and Under what it is about
+	// and which live deployments rest on it.
+	ID    graph.ID   `json:"-"`
+	Under []graph.ID `json:"-"`
 }
 
 // maxHops bounds the hops and the reasons of a finding.
@@ -149,6 +154,7 @@ type result struct {
 	live    bool
 	blast   int
 	about   []graph.ID // on what else a waiver may stand
+	under   []graph.ID // the deployments that rest on it
 }
 
 func (r *result) add(class, detail string) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stemma-lineage/stemma/internal/graph"
 	"github.com/stemma-lineage/stemma/internal/policy"
+	"github.com/stemma-lineage/stemma/internal/query"
 	"github.com/stemma-lineage/stemma/prov"
 )
 
@@ -55,10 +56,42 @@ func (s *scope) subject(id graph.ID) []Finding {
 	return out
 }
 
+// Behind tells of findings whether they concern some things: what they are, all
+// that they were made with, where they are deployed, what these run as and
+// with, and the decisions and notices on any of that.
+func Behind(v graph.View, ids []graph.ID) func(*Finding) bool {
+	s := newScope(v, &Options{})
+	in := map[graph.ID]bool{}
+	var from []graph.ID
+	for _, id := range ids {
+		for _, x := range s.same(id) {
+			from = append(from, x)
+			for _, y := range s.in(x, prov.Relations(prov.Deployed)) {
+				from = append(from, y.From)
+			}
+			for _, y := range s.in(x, prov.Relations(prov.DeployedTo)) { // of a service or environment
+				if y.Valid.Holds(s.at) {
+					from = append(from, y.From)
+				}
+			}
+		}
+	}
+	for _, id := range query.Members(v.Always(), from, false) {
+		in[id] = true
+		for _, x := range s.out(id, chained|prov.Relations(prov.ApprovedBy, prov.SubjectOf, prov.Granted)) {
+			in[x.To] = true
+			for _, y := range s.out(x.To, prov.Relations(prov.AuthenticatesWith, prov.ReadsSecret, prov.RunsAs)) {
+				in[y.To] = true
+			}
+		}
+	}
+	return func(f *Finding) bool { return in[f.ID] }
+}
+
 // finish makes a finding of a result.
 func (s *scope) finish(d *Detector, id graph.ID, r *result) Finding {
 	f := Finding{Detector: d.ID, Name: d.Name, Subject: s.label(id), Outcome: r.outcome, Witness: r.hops, Hidden: r.hidden,
-		Known: r.known, Fingerprint: fingerprint(d.ID, s.all.Key(id), r), ID: id}
+		Known: r.known, Environment: r.env, Under: append(r.about, r.under...), Fingerprint: fingerprint(d.ID, s.all.Key(id), r), ID: id}
 	if c, ok := s.content(id); ok {
 		f.Digest = s.all.Ref(c).String()
 	}

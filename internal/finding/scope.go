@@ -343,6 +343,7 @@ func (s *scope) use(r *result, us []user) {
 	for _, u := range us {
 		r.live = true
 		r.blast++
+		r.under = append(r.under, u.d.id)
 		if r.env == "" || production(u.d.env) {
 			r.env = u.d.env
 		}
