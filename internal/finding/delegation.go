@@ -333,7 +333,8 @@ func (s *scope) sharedHop(r *result, id graph.ID) bool {
 // disguised is L18.
 func disguised(s *scope, id graph.ID) *result {
 	var people, agents, accounts []graph.Relation
-	for _, x := range s.out(id, prov.Relations(prov.AssociatedWith)) {
+	for n := range s.all.OutOf(id, prov.Relations(prov.AssociatedWith)) {
+		x := s.all.Relation(n)
 		if x.Valid.From > s.at {
 			continue
 		}
@@ -350,6 +351,9 @@ func disguised(s *scope, id graph.ID) *result {
 		return nil
 	}
 	a := s.all.Attributes(id)
+	if len(agents) == 0 && a["activity"] != "invoke" && a["parameter.session"] == "" {
+		return nil
+	}
 	r := &result{live: true}
 	r.say(s.hops(append(append(people, agents...), accounts...)...)...)
 	behalf := s.out(id, prov.Relations(prov.ActedOnBehalfOf))
@@ -372,6 +376,23 @@ func disguised(s *scope, id graph.ID) *result {
 		return nil
 	}
 	return r
+}
+
+// calls gives the calls of tools by activities that ran as an identity: who
+// ran, and what was called.
+func (s *scope) calls(who graph.ID) [][2]graph.Relation {
+	return once(s, "calls", who, func() [][2]graph.Relation {
+		var out [][2]graph.Relation
+		for _, x := range s.in(who, prov.Relations(prov.AssociatedWith)) {
+			if kindOf(s.all.Key(x.From)) != prov.Activity || x.Valid.From > s.at {
+				continue
+			}
+			for _, y := range s.out(x.From, prov.Relations(prov.CallsTool)) {
+				out = append(out, [2]graph.Relation{x, y})
+			}
+		}
+		return out
+	})
 }
 
 // toolDrift is L19.
@@ -407,11 +428,9 @@ func toolDrift(s *scope, id graph.ID) *result {
 	}
 	calls := 0
 	for _, who := range runs {
-		for _, x := range s.in(who.To, prov.Relations(prov.AssociatedWith)) {
-			if kindOf(s.all.Key(x.From)) != prov.Activity || x.Valid.From < d.start || x.Valid.From > s.at {
-				continue
-			}
-			for _, y := range s.out(x.From, prov.Relations(prov.CallsTool)) {
+		for _, c := range s.calls(who.To) {
+			x, y := c[0], c[1]
+			if x.Valid.From >= d.start {
 				calls++
 				c, _ := s.content(y.To)
 				series := s.all.SeriesOf(y.To)

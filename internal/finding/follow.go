@@ -1,6 +1,7 @@
 package finding
 
 import (
+	"cmp"
 	"container/heap"
 	"iter"
 	"slices"
@@ -31,7 +32,7 @@ type Follower struct {
 // cell is what is known of one subject.
 type cell struct {
 	findings []Finding
-	things   []graph.ID // that were read, ascending
+	read     []graph.Part // ascending by the things
 	names    []string
 	next     prov.Instant
 }
@@ -58,12 +59,16 @@ func (f *Follower) scope() *scope {
 func (f *Follower) Entry() []graph.ID {
 	s := f.scope()
 	var again []graph.ID
-	for _, id := range f.g.Touched() {
-		again = append(again, id)
-		again = append(again, f.reading(id)...)
-		key := string(s.v.Key(id))
-		again = append(again, f.names[key]...)
-		delete(f.names, key)
+	for _, p := range f.g.Touched() {
+		if f.cells[p.ID] == nil {
+			again = append(again, p.ID)
+		}
+		again = f.reading(again, p)
+		if len(f.names) > 0 {
+			key := string(s.v.Key(p.ID))
+			again = append(again, f.names[key]...)
+			delete(f.names, key)
+		}
 	}
 	return f.lookAll(s, again)
 }
@@ -121,24 +126,29 @@ func (f *Follower) Of(id graph.ID) []Finding {
 	return nil
 }
 
-// reading gives the subjects that read a thing, and forgets those that read it
-// no more.
-func (f *Follower) reading(id graph.ID) []graph.ID {
-	if int(id) >= len(f.readers) || len(f.readers[id]) == 0 {
-		return nil
+// reading appends the subjects that read a part, and forgets those that read
+// the thing no more.
+func (f *Follower) reading(to []graph.ID, p graph.Part) []graph.ID {
+	if int(p.ID) >= len(f.readers) || len(f.readers[p.ID]) == 0 {
+		return to
 	}
-	rs := f.readers[id]
-	slices.Sort(rs)
-	rs = slices.DeleteFunc(slices.Compact(rs), func(r graph.ID) bool {
-		c := f.cells[r]
-		if c == nil {
-			return true
+	rs := f.readers[p.ID]
+	kept := rs[:0]
+	for _, r := range rs {
+		if c := f.cells[r]; c != nil {
+			if i, ok := find(c.read, p.ID); ok {
+				if kept = append(kept, r); c.read[i].Meets(p.Facets) {
+					to = append(to, r)
+				}
+			}
 		}
-		_, ok := slices.BinarySearch(c.things, id)
-		return !ok
-	})
-	f.readers[id] = rs
-	return rs
+	}
+	f.readers[p.ID] = kept
+	return to
+}
+
+func find(ps []graph.Part, id graph.ID) (int, bool) {
+	return slices.BinarySearchFunc(ps, id, func(p graph.Part, id graph.ID) int { return cmp.Compare(p.ID, id) })
 }
 
 func (f *Follower) lookAll(s *scope, ids []graph.ID) []graph.ID {
@@ -160,21 +170,21 @@ func (f *Follower) look(s *scope, id graph.ID) {
 	c := &cell{findings: s.subject(id)}
 	s.noting(nil)
 	old := f.cells[id]
-	things := f.notes.Things()
-	if old != nil && slices.Equal(old.things, things) {
-		c.things = old.things
+	read := f.notes.Parts()
+	if old != nil && slices.Equal(old.read, read) {
+		c.read = old.read
 	} else {
-		c.things = slices.Clone(things)
-		for _, x := range c.things {
+		c.read = slices.Clone(read)
+		for _, p := range c.read {
 			if old != nil {
-				if _, had := slices.BinarySearch(old.things, x); had {
+				if _, had := find(old.read, p.ID); had {
 					continue
 				}
 			}
-			for int(x) >= len(f.readers) {
+			for int(p.ID) >= len(f.readers) {
 				f.readers = append(f.readers, make([][]graph.ID, 1+len(f.readers)/2)...)
 			}
-			f.readers[x] = append(f.readers[x], id)
+			f.readers[p.ID] = append(f.readers[p.ID], id)
 		}
 	}
 	c.names, c.next = slices.Clone(f.notes.Names()), f.notes.Next()

@@ -121,10 +121,8 @@ func lineageGap(s *scope, id graph.ID) *result {
 	r := &result{}
 	ids := s.same(id)
 	for _, x := range ids {
-		for n := range s.v.Out(x) {
-			if making.Has(n.Type()) {
-				r.say(s.hop(s.v.Relation(n)))
-			}
+		for n := range s.v.OutOf(x, making) {
+			r.say(s.hop(s.v.Relation(n)))
 		}
 		if o := s.v.Attributes(x)["origin"]; o != "" {
 			r.outcome = Clear

@@ -23,7 +23,7 @@ type standing struct {
 }
 
 func (s *scope) standing(id graph.ID, at prov.Instant, env string) standing {
-	return once(s, fmt.Sprint("standing ", at, env), id, func() standing {
+	return keep(s, memoKey{"standing", id, at, env}, func() standing {
 		st := standing{}
 		for _, d := range s.decisions(id, at, env) {
 			if d.Decision != "approve" {
@@ -249,6 +249,10 @@ func orphaned(s *scope, id graph.ID) *result {
 
 // holder gives an identity that holds a credential.
 func (s *scope) holder(id graph.ID) graph.ID {
+	return once(s, "holder", id, func() graph.ID { return s.findHolder(id) })
+}
+
+func (s *scope) findHolder(id graph.ID) graph.ID {
 	for _, x := range s.in(id, reaches) {
 		switch kindOf(s.all.Key(x.From)) {
 		case prov.ServiceAccount, prov.Workload, prov.Subagent, prov.Role, prov.Person:

@@ -42,7 +42,6 @@ func (s *scope) subject(id graph.ID) []Finding {
 	if !s.all.Known(id) {
 		return nil
 	}
-	s.all.Touch(id)
 	var out []Finding
 	for _, i := range byKind[s.kind(id)] {
 		d := &detectors[i]

@@ -64,15 +64,20 @@ type scope struct {
 type memoKey struct {
 	what string
 	id   graph.ID
+	at   prov.Instant
+	env  string
 }
+
+// maxMemo bounds how many values are kept at a time.
+const maxMemo = 1 << 18
 
 // remembered is a value that was made once in a run, with what was read for
 // it.
 type remembered struct {
-	value  any
-	things []graph.ID
-	names  []string
-	next   prov.Instant
+	value any
+	read  []graph.Part
+	names []string
+	next  prov.Instant
 }
 
 func newScope(v graph.View, o *Options) *scope {
@@ -85,7 +90,10 @@ func (s *scope) noting(r *graph.Reads) { s.v, s.all = s.v.Noting(r), s.all.Notin
 // once makes a value that several checks need. What was read for it counts as
 // read by each of them.
 func once[T any](s *scope, what string, id graph.ID, make func() T) T {
-	k := memoKey{what, id}
+	return keep(s, memoKey{what: what, id: id}, make)
+}
+
+func keep[T any](s *scope, k memoKey, make func() T) T {
 	outer := s.v.Notes()
 	m, ok := s.memo[k]
 	if !ok {
@@ -95,14 +103,17 @@ func once[T any](s *scope, what string, id graph.ID, make func() T) T {
 			s.noting(own)
 			m.value = make()
 			s.noting(outer)
-			m.things, m.names, m.next = own.Things(), own.Names(), own.Next()
+			m.read, m.names, m.next = own.Parts(), own.Names(), own.Next()
 		} else {
 			m.value = make()
+		}
+		if len(s.memo) >= maxMemo {
+			clear(s.memo)
 		}
 		s.memo[k] = m
 	}
 	if outer != nil {
-		outer.Add(m.things, m.names, m.next)
+		outer.Add(m.read, m.names, m.next)
 	}
 	return m.value.(T)
 }
@@ -126,10 +137,8 @@ func after(t prov.Instant, d time.Duration) prov.Instant {
 // order of the log.
 func (s *scope) out(id graph.ID, types prov.RelationSet) []graph.Relation {
 	var out []graph.Relation
-	for r := range s.all.Out(id) {
-		if types.Has(r.Type()) {
-			out = append(out, s.all.Relation(r))
-		}
+	for r := range s.all.OutOf(id, types) {
+		out = append(out, s.all.Relation(r))
 	}
 	slices.Reverse(out)
 	return out
@@ -137,10 +146,8 @@ func (s *scope) out(id graph.ID, types prov.RelationSet) []graph.Relation {
 
 func (s *scope) in(id graph.ID, types prov.RelationSet) []graph.Relation {
 	var out []graph.Relation
-	for r := range s.all.In(id) {
-		if types.Has(r.Type()) {
-			out = append(out, s.all.Relation(r))
-		}
+	for r := range s.all.InOf(id, types) {
+		out = append(out, s.all.Relation(r))
 	}
 	slices.Reverse(out)
 	return out
@@ -152,7 +159,7 @@ func (s *scope) label(id graph.ID) string { return policy.Label(s.all, id) }
 func (s *scope) kind(id graph.ID) prov.Kind {
 	if s.all.IsDigest(id) {
 		best := []byte(nil)
-		for r := range s.all.In(id) {
+		for r := range s.all.InOf(id, sameAs) {
 			if r.Named() {
 				if k := s.all.Key(r.From()); best == nil || bytes.Compare(k, best) < 0 {
 					best = k
@@ -175,7 +182,6 @@ func kindOf(key []byte) prov.Kind {
 // same gives a thing under all its names, its content first.
 func (s *scope) same(id graph.ID) []graph.ID {
 	if !s.all.Alike(id) {
-		s.all.Touch(id)
 		return []graph.ID{id}
 	}
 	content, names := policy.Same(s.all, id)
@@ -187,7 +193,7 @@ func (s *scope) content(id graph.ID) (graph.ID, bool) {
 	if s.all.IsDigest(id) {
 		return id, true
 	}
-	for r := range s.all.Out(id) {
+	for r := range s.all.OutOf(id, sameAs) {
 		if r.Named() {
 			return r.To(), true
 		}
@@ -293,6 +299,7 @@ func (s *scope) resultOf(d *deployment) *result {
 }
 
 var (
+	sameAs  = prov.Relations(prov.SameAs)
 	reaches = prov.Relations(prov.AuthenticatesWith, prov.ReadsSecret, prov.RunsAs)
 	chained = prov.Relations(prov.RunsAs, prov.AuthenticatesWith, prov.ReadsSecret, prov.CallsTool, prov.UsesPrompt, prov.GovernedBy)
 )
@@ -380,10 +387,8 @@ func (s *scope) person(id graph.ID) (Outcome, string) {
 	case a["state"] == "active", a["human"] == "yes", a["createdAt"] != "":
 		return Clear, ""
 	}
-	for r := range s.v.Out(id) {
-		if r.Type() == prov.MemberOf {
-			return Clear, "" // an inventory lists the person
-		}
+	for range s.v.OutOf(id, prov.Relations(prov.MemberOf)) {
+		return Clear, "" // an inventory lists the person
 	}
 	return Unknown, "no inventory says whether " + s.label(id) + " is active"
 }
@@ -450,10 +455,7 @@ func (s *scope) findOwner(ids []graph.ID) owners {
 			continue
 		}
 		seen[at.id] = true
-		for r := range s.v.Out(at.id) {
-			if r.Type() != prov.OwnedBy {
-				continue
-			}
+		for r := range s.v.OutOf(at.id, prov.Relations(prov.OwnedBy)) {
 			x := s.v.Relation(r)
 			how := append(slices.Clone(at.how), x)
 			o := owners{hops: how, name: s.label(x.To)}

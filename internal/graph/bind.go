@@ -203,7 +203,7 @@ func foldClaims(yield func(func(c *claim))) (t Times, read, wrote prov.Instant, 
 // that follows it.
 func (g *Graph) refreshAct(a uint32, k uint32) {
 	b := &g.binding
-	g.touch(b.acts.at(a).id)
+	g.touch(b.acts.at(a).id, Facets{Out: markTimes})
 	_, read, wrote, failed, dated := foldClaims(func(add func(*claim)) {
 		for p := b.acts.at(a).claim; p != 0; p = b.claims.at(p).next {
 			if b.claims.at(p).kt == openKnown {
@@ -291,8 +291,7 @@ func (g *Graph) dropAssert(p, k uint32) {
 func (g *Graph) closeRel(p, k uint32) {
 	if p != 0 && g.rels.at(p).kt == openKnown {
 		g.rels.at(p).kt = k
-		g.touch(g.rels.at(p).from)
-		g.touch(g.rels.at(p).to)
+		g.touchRel(g.rels.at(p))
 		g.except(p)
 	}
 }
@@ -423,8 +422,8 @@ func (g *Graph) moveVersion(v ID, k uint32) {
 	if series == None {
 		return
 	}
-	g.touch(v)
-	g.touch(series)
+	g.touch(v, Facets{Out: markTimes})
+	g.touch(series, Facets{Out: markTimes})
 	gr := g.groupOf(series)
 	g.placeVersion(gr, v, func(lo, hi prov.Instant) { g.rebind(gr, lo, hi, k) })
 }

@@ -117,7 +117,7 @@ type Graph struct {
 	slotKeys  map[string]uint32   // word -> slot; rebuilt on load
 	members   map[uint32][]uint32 // slot of snapshots -> the slots that they list; rebuilt on load
 
-	touched []ID // what the entry that was folded last changed; see Touched
+	touched parts // what the entry that was folded last changed; see Touched
 
 	// cold reads what only Fold needs of the snapshot that the graph came from;
 	// nil when that is done, or there was none.
@@ -206,10 +206,10 @@ func (g *Graph) intern(ref prov.Ref, entry uint32) ID {
 	}
 	g.things.add(t)
 	g.place(id, key)
-	g.touch(id)
+	g.touch(id, allFacets)
 	if ref.Version != "" {
 		s := g.intern(ref.Series(), entry)
-		g.touch(s)
+		g.touch(s, Facets{Out: markTimes})
 		g.things.at(id).series = s
 		g.things.at(id).nextVer = g.things.at(s).firstVer
 		g.things.at(s).firstVer = id
@@ -246,8 +246,7 @@ func (g *Graph) newRel(r rel) uint32 {
 	g.rels.add(r)
 	g.rows.fresh.add(r.from)
 	g.rows.fresh.add(r.to)
-	g.touch(r.from)
-	g.touch(r.to)
+	g.touchRel(&r)
 	if r.typ == prov.SameAs {
 		g.alike.add(r.from)
 		g.alike.add(r.to)
@@ -259,7 +258,7 @@ func (g *Graph) newAttr(id ID, key, val string, at prov.Instant, entry uint32) {
 	if val == "" {
 		return
 	}
-	g.touch(id)
+	g.touch(id, Facets{Out: markAttrs})
 	g.things.at(id).attr = g.attrs.add(attr{thing: id, next: g.things.at(id).attr, key: g.words.intern(key),
 		val: g.store(val), at: at, entry: entry, kt: openKnown})
 }
@@ -270,7 +269,7 @@ func (g *Graph) mentionOf(id ID, entry uint32) {
 		return
 	}
 	t.mention, t.lastEntry = g.ments.add(mention{entry, t.mention}), entry
-	g.touch(id)
+	g.touch(id, Facets{In: markEntries})
 }
 
 func (g *Graph) problem(entry uint32, what string) {

@@ -140,7 +140,7 @@ func (n Neighbour) Type() prov.RelationType {
 // direction.
 func (v *View) Alike(id ID) bool {
 	if v.reads != nil {
-		v.reads.thing(id)
+		v.reads.alike(id)
 	}
 	return v.g.alike.has(id)
 }
@@ -151,7 +151,7 @@ func (v *View) Alike(id ID) bool {
 func (v *View) AppendOut(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbour {
 	g := v.g
 	if v.reads != nil {
-		v.reads.out(*v, id)
+		v.reads.out(*v, id, mask)
 	}
 	if g.rows.fresh.has(id) {
 		for p := g.things.at(id).out; p >= max(g.rows.base, 1); p = g.rels.at(p).nextOut {
@@ -167,7 +167,7 @@ func (v *View) AppendOut(dst []Neighbour, id ID, mask prov.RelationSet) []Neighb
 func (v *View) AppendIn(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbour {
 	g := v.g
 	if v.reads != nil {
-		v.reads.in(*v, id)
+		v.reads.in(*v, id, mask)
 	}
 	if g.rows.fresh.has(id) {
 		for p := g.things.at(id).in; p >= max(g.rows.base, 1); p = g.rels.at(p).nextIn {

@@ -107,7 +107,7 @@ func (v View) sees(r *rel) bool {
 func (v View) Out(id ID) iter.Seq[*rel] {
 	return func(yield func(*rel) bool) {
 		if v.reads != nil {
-			v.reads.out(v, id)
+			v.reads.out(v, id, relationSet)
 		}
 		for p := v.g.things.at(id).out; p != 0; {
 			r := v.g.rels.at(p)
@@ -123,7 +123,7 @@ func (v View) Out(id ID) iter.Seq[*rel] {
 func (v View) In(id ID) iter.Seq[*rel] {
 	return func(yield func(*rel) bool) {
 		if v.reads != nil {
-			v.reads.in(v, id)
+			v.reads.in(v, id, relationSet)
 		}
 		for p := v.g.things.at(id).in; p != 0; {
 			r := v.g.rels.at(p)
@@ -150,7 +150,7 @@ type Ever struct {
 func (v View) EverOut(id ID) iter.Seq[Ever] {
 	return func(yield func(Ever) bool) {
 		if v.reads != nil {
-			v.reads.out(v, id)
+			v.reads.out(v, id, relationSet)
 		}
 		for p := v.g.things.at(id).out; p != 0; p = v.g.rels.at(p).nextOut {
 			if r := v.g.rels.at(p); r.kf < v.known && !yield(v.ever(r)) {
@@ -164,7 +164,7 @@ func (v View) EverOut(id ID) iter.Seq[Ever] {
 func (v View) EverIn(id ID) iter.Seq[Ever] {
 	return func(yield func(Ever) bool) {
 		if v.reads != nil {
-			v.reads.in(v, id)
+			v.reads.in(v, id, relationSet)
 		}
 		for p := v.g.things.at(id).in; p != 0; p = v.g.rels.at(p).nextIn {
 			if r := v.g.rels.at(p); r.kf < v.known && !yield(v.ever(r)) {
@@ -237,7 +237,7 @@ func (v View) Relation(r *rel) Relation {
 // is none, the first that mentions it.
 func (v View) Entries(id ID) []uint64 {
 	if v.reads != nil {
-		v.reads.thing(id)
+		v.reads.entries(id)
 	}
 	var out []uint64
 	for p := v.g.things.at(id).mention; p != 0; p = v.g.ments.at(p).next {
@@ -386,7 +386,7 @@ type Version struct {
 func (v View) Versions(series ID) []Version {
 	var out []Version
 	if v.reads != nil {
-		v.reads.thing(series)
+		v.reads.parts.add(series, Facets{Out: markTimes})
 	}
 	for p := v.g.things.at(series).firstVer; p != None; p = v.g.things.at(p).nextVer {
 		if v.reads != nil {
