@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/stemma-lineage/stemma/internal/graph"
-	"github.com/stemma-lineage/stemma/internal/query"
 	"github.com/stemma-lineage/stemma/prov"
 )
 
@@ -87,27 +86,25 @@ func (s *scope) reuse(r *result, n graph.Relation, told prov.Instant) (uses int)
 	if len(after) == 0 {
 		return uses
 	}
-	for _, m := range query.Members(s.v, after, true) {
-		for _, y := range s.in(m, prov.Relations(prov.Deployed)) {
-			d := s.deployment(y.From)
-			if d == nil {
-				continue
-			}
-			word := "was deployed"
-			if d.live {
-				word = "is deployed"
-				r.live = true
-				r.blast++
-				if r.env == "" || production(d.env) {
-					r.env = d.env
-				}
-			}
-			r.add("downstream", fmt.Sprintf("%s, made with it, %s in %s", s.label(m), word, d.env))
-			r.say(s.hop(y))
+	listed := 0
+	s.downstream(r, after, func(y graph.Relation, d *deployment) bool {
+		word := "was deployed"
+		if d.live {
+			word = "is deployed"
 		}
-	}
+		if listed++; listed > maxListed {
+			r.add("more-downstream", "there are more; stemma blast lists them all")
+			return !r.live || !production(r.env) || r.blast < 10
+		}
+		r.add("downstream", fmt.Sprintf("%s, made with it, %s in %s", s.label(y.To), word, d.env))
+		r.say(s.hop(y))
+		return true
+	})
 	return uses
 }
+
+// maxListed is how many deployments downstream are listed.
+const maxListed = 10
 
 // lineageGap is L11.
 func lineageGap(s *scope, id graph.ID) *result {
@@ -136,7 +133,7 @@ func lineageGap(s *scope, id graph.ID) *result {
 			return nil
 		}
 	}
-	s.downstream(r, ids)
+	s.downstream(r, ids, func(graph.Relation, *deployment) bool { return !production(r.env) || r.blast < 10 })
 	first := s.all.Entries(ids[0])[0]
 	for _, x := range ids {
 		first = min(first, s.all.Entries(x)[0])
@@ -153,37 +150,45 @@ func lineageGap(s *scope, id graph.ID) *result {
 	return r
 }
 
-// downstreamCap bounds how many things are looked at below a gap.
+// downstreamCap bounds how many things are looked at below a thing.
 const downstreamCap = 20_000
 
-// downstream says in a result which live deployments rest on things.
-func (s *scope) downstream(r *result, ids []graph.ID) {
-	seen := map[graph.ID]bool{}
+var below = prov.Relations(prov.Used, prov.GeneratedBy, prov.DerivedFrom, prov.SameAs, prov.CallsTool, prov.UsesPrompt, prov.GovernedBy)
+
+// downstream says in a result which deployments rest on things, the nearest
+// first, until each says that it is enough. It does not go on for ever: what
+// is beyond the cap counts as not live.
+func (s *scope) downstream(r *result, ids []graph.ID, each func(graph.Relation, *deployment) bool) {
+	seen, counted := map[graph.ID]bool{}, map[graph.ID]bool{}
 	todo := slices.Clone(ids)
-	mask := prov.Relations(prov.Used, prov.GeneratedBy, prov.GeneratedByStated, prov.DerivedFrom, prov.SameAs, prov.Deployed, prov.CallsTool, prov.UsesPrompt, prov.GovernedBy)
-	v := s.v
 	var near []graph.Neighbour
-	for len(todo) > 0 && len(seen) < downstreamCap {
-		x := todo[0]
-		todo = todo[1:]
+	for at := 0; at < len(todo) && len(seen) < downstreamCap; at++ {
+		x := todo[at]
 		if seen[x] {
 			continue
 		}
 		seen[x] = true
-		if kindOf(s.all.Key(x)) == prov.Deployment {
-			if d := s.deployment(x); d != nil && d.live {
+		for _, y := range s.in(x, prov.Relations(prov.Deployed)) {
+			d := s.deployment(y.From)
+			if d == nil {
+				continue
+			}
+			if d.live && !counted[d.id] {
+				counted[d.id] = true
 				r.live = true
 				r.blast++
 				if r.env == "" || production(d.env) {
 					r.env = d.env
 				}
-				if production(d.env) && r.blast >= 10 {
-					return
-				}
 			}
-			continue
+			if !each(y, d) {
+				return
+			}
 		}
-		near = v.AppendIn(near[:0], x, mask)
+		near = s.v.AppendIn(near[:0], x, below)
+		if s.v.Alike(x) {
+			near = s.v.AppendOut(near, x, sameAs)
+		}
 		for _, n := range near {
 			todo = append(todo, n.ID())
 		}
