@@ -149,10 +149,13 @@ func leaked(s *scope, id graph.ID) *result {
 			r.bad("not-rotated", fmt.Sprintf("it leaked at %s, and was issued or rotated last at %s", since, began))
 		}
 	}
-	if !found {
+	switch {
+	case found:
+		return r
+	case len(us) == 0 || dead(a):
 		return nil
 	}
-	return r
+	return r.unsure("no-scan-recorded", "no entry says that anybody looked for it where it should not be")
 }
 
 // offboarded is L17.

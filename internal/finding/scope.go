@@ -286,7 +286,19 @@ func (s *scope) deployment(id graph.ID) *deployment {
 	})
 }
 
-// result gives a result about a deployment.
+// liveDeployment gives a deployment if it is live. Most that an account ever
+// had are not, and of those no more is read than that.
+func (s *scope) liveDeployment(id graph.ID) *deployment {
+	for range s.v.OutOf(id, prov.Relations(prov.DeployedTo)) {
+		if d := s.deployment(id); d != nil && d.live {
+			return d
+		}
+		break
+	}
+	return nil
+}
+
+// resultOf gives a result about a deployment.
 func (s *scope) resultOf(d *deployment) *result {
 	r := &result{env: d.env, live: d.live}
 	if d.live {
@@ -332,7 +344,7 @@ func (s *scope) users(id graph.ID) []user {
 				switch kindOf(s.all.Key(x.From)) {
 				case prov.Deployment:
 					seen[x.From] = true
-					if d := s.deployment(x.From); d != nil && d.live {
+					if d := s.liveDeployment(x.From); d != nil {
 						out = append(out, user{d, how})
 					}
 				case prov.ServiceAccount, prov.Workload, prov.Subagent, prov.Role, prov.Agent, prov.Person:
