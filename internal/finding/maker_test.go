@@ -59,8 +59,9 @@ func used(s statement.Subject) statement.Use {
 // maker makes random histories in which everything that the detectors look at
 // happens, well and badly.
 type maker struct {
-	r *rand.Rand
-	h []content
+	r   *rand.Rand
+	odd bool // names stand for several contents, and decisions are signed by others
+	h   []content
 }
 
 func (m *maker) one(n int) bool { return m.r.IntN(n) == 0 }
@@ -92,7 +93,16 @@ func (m *maker) add(by string, p statement.Predicate, subjects ...statement.Subj
 }
 
 func (m *maker) history(n int) []content {
-	steps := []func(){m.people, m.accounts, m.data, m.train, m.deploy, m.decide, m.notice, m.delegate, m.act, m.waive, m.retract, m.trustees}
+	if !m.odd { // what decisions need to count is there from the beginning
+		for _, who := range []string{"person:a", "person:b", "person:c"} {
+			m.add("sa:rec", &statement.Identity{Mode: "event", Source: "hr", At: statement.NewTime(epoch), Items: []statement.IdentityItem{
+				{Ref: who, State: "active", MemberOf: []string{"team:" + who[len("person:"):]}}}}, thing(who, nil))
+		}
+		for _, who := range []string{"sa:x", "sa:y", "workload:w", "tool:t@1"} {
+			m.add("sa:rec", &statement.Identity{Mode: "event", Source: "cmdb", At: statement.NewTime(epoch), Items: []statement.IdentityItem{{Ref: who, Owner: "person:a"}}}, thing(who, nil))
+		}
+	}
+	steps := []func(){m.people, m.accounts, m.data, m.train, m.deploy, m.decide, m.decide, m.deploy, m.notice, m.delegate, m.act, m.waive, m.retract, m.trustees}
 	for _, f := range steps[:5] {
 		f()
 	}
@@ -104,7 +114,14 @@ func (m *maker) history(n int) []content {
 
 func (m *maker) model() statement.Subject {
 	n := pick(m, "1", "2")
-	return thing("model:m@"+n, pick(m, digestOf("m"+n), digestOf("m"+n), digestOf("m1"), nil))
+	digest := digestOf("m" + n)
+	switch {
+	case m.odd && m.one(8): // the name stands for other content too
+		digest = digestOf("m1")
+	case m.one(6):
+		digest = nil
+	}
+	return thing("model:m@"+n, digest)
 }
 
 func (m *maker) dataset() statement.Subject {
@@ -131,6 +148,9 @@ func (m *maker) people() {
 func (m *maker) accounts() {
 	who := m.account()
 	it := statement.IdentityItem{Ref: who, Owner: pick(m, "", "person:a", "team:ml", "person:b")}
+	if !m.odd {
+		it.Owner = "person:a"
+	}
 	from, until := m.period()
 	it.Credentials = []statement.CredentialItem{{Ref: m.credential(), IssuedAt: from, ExpiresAt: until, LastUsedAt: m.maybe(), RotatedAt: m.maybe(),
 		State: pick(m, "", "", "active", "revoked")}}
@@ -146,7 +166,7 @@ func (m *maker) trustees() {
 
 func (m *maker) data() {
 	m.add("sa:rec", &statement.Entity{State: pick(m, "registered", "described"), At: m.maybe(), Origin: pick(m, "", "unknown", "https://example.org"),
-		Owner: pick(m, "", "person:a", "team:ml")}, pick(m, m.dataset(), m.model(), thing("tool:t@1", digestOf("t1"))))
+		Owner: pick(m, "", "person:a", "person:a", "team:ml")}, pick(m, m.dataset(), m.model(), thing("tool:t@1", digestOf("t1"))))
 }
 
 func (m *maker) train() {
@@ -156,6 +176,9 @@ func (m *maker) train() {
 		a.Used = []statement.Use{used(pick(m, m.dataset(), m.dataset(), thing("dataset:d", nil), m.model()))}
 	}
 	a.Identities = []statement.Party{{Ref: pick(m, m.account(), m.person())}}
+	if !m.odd {
+		a.Identities[0].Ref = pick(m, m.account(), "person:a")
+	}
 	m.add("sa:rec", a, pick(m, m.model(), m.dataset()))
 }
 
@@ -175,13 +198,25 @@ func (m *maker) deploy() {
 
 func (m *maker) decide() {
 	who := pick(m, m.person(), m.person(), "agent:helper")
+	if !m.odd {
+		who = pick(m, "person:b", "person:c", "person:c", "person:a")
+	}
 	a := &statement.Approval{Decision: pick(m, "approve", "approve", "approve", "reject", "revoke"), Approver: who, Review: pick(m, "risk", "security"),
 		Role: pick(m, "", "role:reviewer"), DecidedAt: m.maybe(), Log: testLog}
-	a.ValidFrom, a.ValidUntil = m.period()
+	if m.odd || m.one(2) { // without a period it ends never
+		a.ValidFrom, a.ValidUntil = m.period()
+	}
+	if !m.odd {
+		a.Role, a.DecidedAt = "", statement.Time{}
+	}
 	if m.one(4) {
 		a.Environments = []string{pick(m, "env:prod", "env:test")}
 	}
-	m.add(pick(m, who, who, who, "person:mallory"), a, pick(m, m.model(), m.model(), m.dataset(), thing("tool:t@1", digestOf("t1"))))
+	by := who
+	if m.odd && m.one(4) {
+		by = "person:mallory"
+	}
+	m.add(by, a, pick(m, m.model(), m.model(), m.dataset(), thing("tool:t@1", digestOf("t1"))))
 }
 
 func (m *maker) notice() {
