@@ -35,18 +35,32 @@ func (w *Workspace) Index(ctx context.Context, keys index.Keys) (*index.Index, e
 		w.kept.index, w.kept.saved = w.loadIndex(ctx, h, keys)
 	}
 	x := w.kept.index
-	for e, err := range w.Log.Entries(ctx, x.Size(), max(x.Size(), uint64(h.Size))) {
-		if err == nil {
-			err = x.Apply(e.Index, e.Content)
-		}
-		if err != nil {
-			return nil, h, fmt.Errorf("indexing the log: %w", err)
+	if size := uint64(h.Size); x.Size() < size {
+		if err := applyAll(ctx, w.Log, x, size, w.progress); err != nil {
+			return nil, h, err
 		}
 	}
 	if x.Size() >= w.kept.saved+indexKeep {
 		w.saveIndex(ctx, x)
 	}
 	return x, h, nil
+}
+
+// applyAll takes the entries of a log up to size into an index.
+func applyAll(ctx context.Context, l *evlog.Log, x *index.Index, size uint64, progress func(done, total uint64)) error {
+	from := x.Size()
+	for e, err := range l.Entries(ctx, from, size) {
+		if err == nil {
+			err = x.Apply(e.Index, e.Content)
+		}
+		if err != nil {
+			return fmt.Errorf("indexing the log: %w", err)
+		}
+		if done := e.Index + 1; progress != nil && ((done-from)%2000 == 0 || done == size) {
+			progress(done-from, size-from)
+		}
+	}
+	return nil
 }
 
 func (w *Workspace) indexPath() string { return filepath.Join(w.Dir, "index") }
@@ -82,13 +96,8 @@ func (w *Workspace) CheckIndex(ctx context.Context, keys index.Keys) error {
 	}
 	size := uint64(h.Size)
 	anew := index.New(keys)
-	for e, err := range w.Log.Entries(ctx, 0, size) {
-		if err == nil {
-			err = anew.Apply(e.Index, e.Content)
-		}
-		if err != nil {
-			return fmt.Errorf("indexing the log: %w", err)
-		}
+	if err := applyAll(ctx, w.Log, anew, size, w.progress); err != nil {
+		return err
 	}
 	want, err := anew.Root(size)
 	if err != nil {

@@ -131,6 +131,9 @@ func (x *Index) Root(size uint64) (root vindex.Hash, err error) {
 // for the others that they are absent.
 func (x *Index) Prove(size uint64, keys []vindex.Key) (root vindex.Hash, p vindex.Proof, err error) {
 	err = x.at(size, "proving keys", func(s vindex.Snapshot) { root, p = s.Root(), s.Prove(keys) })
+	if err == nil && p.Size() > vindex.MaxProof {
+		err = fmt.Errorf("proving %d keys: the proof has %d bytes, and readers take %d; ask about fewer things at once", len(keys), p.Size(), vindex.MaxProof)
+	}
 	return root, p, err
 }
 
