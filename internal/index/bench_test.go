@@ -78,8 +78,12 @@ func benchLog(b *testing.B, entries int) {
 	root(b, x, x.Size())
 	b.ReportMetric(float64(8*entries)/(cpu()-start).Seconds(), "updates/cpu-s")
 	b.ReportMetric(float64(8*entries)/time.Since(clock).Seconds(), "updates/s")
-	b.ReportMetric(float64(heap()-before)/float64(x.Len()), "B/key")
-	b.ReportMetric(float64(x.Len()), "keys")
+	n, err := x.Len(x.Size())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(heap()-before)/float64(n), "B/key")
+	b.ReportMetric(float64(n), "keys")
 	for _, back := range []int{100, entries / 2, entries - 100} {
 		start = cpu()
 		root(b, x, uint64(entries-back))
@@ -95,7 +99,7 @@ func benchLog(b *testing.B, entries int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.ReportMetric(float64(st.Size())/float64(x.Len()), "file-B/key")
+	b.ReportMetric(float64(st.Size())/float64(n), "file-B/key")
 	start = cpu()
 	if _, _, err := index.Load(path, keys); err != nil {
 		b.Fatal(err)

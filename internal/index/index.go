@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sort"
 	"sync"
 
 	"github.com/stemma-lineage/stemma/vindex"
@@ -56,11 +57,22 @@ func (x *Index) Size() uint64 {
 	return x.size
 }
 
-// Len is the number of keys.
-func (x *Index) Len() int {
+// Len is the number of keys that the first size entries have.
+func (x *Index) Len(size uint64) (int, error) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return x.m.Len()
+	if size > x.size {
+		return 0, x.beyond("the number of keys", size)
+	}
+	if size == x.size {
+		return x.m.Len(), nil
+	}
+	// Keys are numbered as they came, so their first entries ascend.
+	return sort.Search(x.m.Len(), func(n int) bool { return x.lists.first(uint32(n)) >= size }), nil
+}
+
+func (x *Index) beyond(what string, size uint64) error {
+	return fmt.Errorf("%s at size %d: the index covers %d entries; stemma log size tells how many the log has", what, size, x.size)
 }
 
 // Apply takes the next entry, whose index must be Size.
@@ -101,7 +113,7 @@ func (x *Index) at(size uint64, what string, f func(s vindex.Snapshot)) error {
 	}
 	defer x.mu.RUnlock()
 	if size > x.size {
-		return fmt.Errorf("%s at size %d: the index covers %d entries; stemma log size tells how many the log has", what, size, x.size)
+		return x.beyond(what, size)
 	}
 	if size == x.size {
 		f(x.m.Snapshot())
@@ -143,7 +155,7 @@ func (x *Index) Entries(size uint64, k vindex.Key) ([]uint64, error) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	if size > x.size {
-		return nil, fmt.Errorf("entries of a key at size %d: the index covers %d entries; stemma log size tells how many the log has", size, x.size)
+		return nil, x.beyond("the entries of a key", size)
 	}
 	n, ok := x.m.Find(k)
 	if !ok {

@@ -104,6 +104,9 @@ func compare(t testing.TB, x *index.Index, entries [][]byte, size, n int) {
 	if err != nil || root != p.root {
 		t.Fatalf("root at %d of %d: %x %v, want %x", size, len(entries), root, err, p.root)
 	}
+	if got, err := x.Len(uint64(size)); err != nil || got != len(p.order) {
+		t.Fatalf("%d keys at %d: %v, want %d", got, size, err, len(p.order))
+	}
 	ask := append(slices.Clone(p.order), number(n+1), vindex.Key{0xff})
 	for i := range n {
 		ask = append(ask, number(i))
@@ -210,6 +213,9 @@ func TestSizesThatAreNot(t *testing.T) {
 	if _, err := x.Entries(3, vindex.Key{}); err == nil {
 		t.Error("entries beyond the end")
 	}
+	if _, err := x.Len(3); err == nil {
+		t.Error("a number of keys beyond the end")
+	}
 	for _, i := range []uint64{0, 1, 3} {
 		if err := x.Apply(i, nil); err == nil {
 			t.Errorf("entry %d was taken after entry 1", i)
@@ -290,6 +296,7 @@ func use(x *index.Index) {
 	size := x.Size()
 	for _, s := range []uint64{size, size / 2, 0} {
 		_, _, _ = x.Prove(s, ask)
+		_, _ = x.Len(s)
 		for _, k := range ask {
 			_, _ = x.Entries(s, k)
 		}

@@ -122,6 +122,20 @@ func (l *lists) chain(tail, since uint32) []uint32 {
 	return refs
 }
 
+// first gives the first entry of list n.
+func (l *lists) first(n uint32) uint64 {
+	h := l.heads[n]
+	if h.count == 1 {
+		return uint64(h.last)
+	}
+	ref := h.tail
+	for before := ref; before != noBlock; before = binary.LittleEndian.Uint32(l.block(ref)) {
+		ref = before
+	}
+	entry, _ := binary.Uvarint(l.block(ref)[blockHead:])
+	return entry
+}
+
 // list gives list n as far as it is below size.
 func (l *lists) list(n uint32, size uint64) []uint64 {
 	h := l.heads[n]
