@@ -166,8 +166,12 @@ func (v *View) Alike(id ID) bool {
 	if v.reads != nil {
 		v.reads.alike(id)
 	}
-	return v.g.alike.has(id)
+	return v.Joined(id)
 }
+
+// Joined is Alike without a note of what is read, so that it costs nothing in a
+// walk; whoever calls it sees to the note.
+func (v *View) Joined(id ID) bool { return v.g.alike.has(id) }
 
 // AppendOut appends what the relations of the given types from id lead to, as
 // far as the view sees them, newest first. A thing to which several relations
