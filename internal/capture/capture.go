@@ -140,7 +140,7 @@ func (x *Capture) Run(ctx context.Context, b trace.Backend) (trace.Outcome, erro
 		x.given(in, trace.Event{Kind: trace.Read})
 	}
 	// What goes to standard error is of this program too, which is not done.
-	if to != nil && to.moved() && !to.is(diagnostics) {
+	if to != nil && to.moved() && !to.shared() && !to.is(diagnostics) {
 		e := trace.Event{Kind: trace.Write, Flags: trace.Truncate}
 		if to.adds {
 			e.Flags = trace.Append

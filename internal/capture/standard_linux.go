@@ -15,7 +15,7 @@ type standard struct {
 	path  string
 	state identity // when the run began
 	at    int64    // the offset then, which is shared with the command
-	adds  bool     // what it held is kept
+	adds  bool     // all that is written is appended
 }
 
 // standardOf gives the file behind a reader or writer, or nil when it is none
@@ -34,7 +34,7 @@ func standardOf(x any) *standard {
 		s.path, _ = os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
 		s.at, _ = unix.Seek(fd, 0, io.SeekCurrent)
 		flags, _ := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
-		s.adds = flags&unix.O_APPEND != 0 || s.at > 0
+		s.adds = flags&unix.O_APPEND != 0
 	})
 	if s.path == "" {
 		return nil
@@ -58,6 +58,10 @@ func (s *standard) moved() bool {
 	s.control(func(fd int) { now, _ = unix.Seek(fd, 0, io.SeekCurrent) })
 	return now != s.at
 }
+
+// shared tells whether it is the output of commands before this one, too, as
+// that of a script that was started with its output in a file.
+func (s *standard) shared() bool { return s.at > 0 && !s.adds }
 
 // is tells whether two are one file.
 func (s *standard) is(o *standard) bool {

@@ -14,4 +14,6 @@ func standardOf(any) *standard { return nil }
 
 func (*standard) moved() bool { return false }
 
+func (*standard) shared() bool { return false }
+
 func (*standard) is(*standard) bool { return false }
