@@ -61,6 +61,7 @@ func (g *Graph) FoldParsed(index uint64, recordedAt time.Time, recordedBy string
 	}
 	at := prov.At(recordedAt)
 	g.recorded.add(at)
+	g.recorder.add(g.words.intern(recordedBy))
 	g.foldStatement(uint32(index), at, recordedBy, p)
 	g.publish()
 	return nil
@@ -481,6 +482,7 @@ func (g *Graph) Skip(to uint64) {
 			at = *g.recorded.at(n - 1)
 		}
 		g.recorded.add(at)
+		g.recorder.add(g.words.intern(""))
 		g.digests.add([16]byte{})
 		g.publish()
 	}

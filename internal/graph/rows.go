@@ -169,6 +169,14 @@ func (v *View) Alike(id ID) bool { return v.g.alike.has(id) }
 // lead is appended several times.
 func (v *View) AppendOut(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbour {
 	g, rows := v.g, v.rows
+	if v.out != openKnown { // the packed words do not tell the entry
+		for r := range v.Out(id) {
+			if mask.Has(r.typ) {
+				dst = append(dst, Neighbour(r.word(r.to)))
+			}
+		}
+		return dst
+	}
 	if rows.fresh.has(id) {
 		for p := get(&g.things.at(id).out); p >= max(rows.base, 1); p = g.rels.at(p).nextOut {
 			if r := g.rels.at(p); mask.Has(r.typ) && v.sees(r) {
@@ -182,6 +190,14 @@ func (v *View) AppendOut(dst []Neighbour, id ID, mask prov.RelationSet) []Neighb
 // AppendIn is AppendOut of the relations that lead to id.
 func (v *View) AppendIn(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbour {
 	g, rows := v.g, v.rows
+	if v.out != openKnown {
+		for r := range v.In(id) {
+			if mask.Has(r.typ) {
+				dst = append(dst, Neighbour(r.word(r.from)))
+			}
+		}
+		return dst
+	}
 	if rows.fresh.has(id) {
 		for p := get(&g.things.at(id).in); p >= max(rows.base, 1); p = g.rels.at(p).nextIn {
 			if r := g.rels.at(p); mask.Has(r.typ) && v.sees(r) {
