@@ -92,7 +92,7 @@ func beginGate(c *cobra.Command, text string) (g *gateQuestion, err error) {
 	if env == "" {
 		return nil, usage("--env is missing; say for which environment, for example --env prod")
 	}
-	g = &gateQuestion{q: policy.Question{Context: policy.Context{Environment: strings.TrimPrefix(env, "env:")}}}
+	g = &gateQuestion{}
 	g.q.Planned.RunsAs, _ = c.Flags().GetStringSlice("runs-as")
 	if g.w, err = workspace(c); err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func beginGate(c *cobra.Command, text string) (g *gateQuestion, err error) {
 			w.Close()
 		}
 	}()
-	g.q.Context.Log = g.w.Log.Origin()
+	g.q.Context = gate.Context(w, strings.TrimPrefix(env, "env:"))
 	gr, _, err := g.w.Graph(c.Context())
 	if err != nil {
 		return nil, err
@@ -120,8 +120,12 @@ func beginGate(c *cobra.Command, text string) (g *gateQuestion, err error) {
 		return nil, err
 	}
 	names, _ := c.Flags().GetStringSlice("policy")
-	if g.policies, err = gate.Policies(g.v, names, g.q.Context.Environment); err != nil {
+	var idle []string
+	if g.policies, idle, err = gate.Policies(g.v, names, g.q.Context); err != nil {
 		return nil, err
+	}
+	for _, why := range idle {
+		fmt.Fprintln(c.ErrOrStderr(), "note: "+oneLine(why))
 	}
 	return g, nil
 }
@@ -326,7 +330,7 @@ func addPolicy(c *cobra.Command, name string) error {
 		return err
 	}
 	defer x.w.Close()
-	p, err := gate.Policy(graph.New().At(prov.Now), name)
+	p, err := gate.Policy(graph.New().At(prov.Now), name, policy.Context{})
 	if err != nil {
 		return err
 	}
@@ -398,7 +402,7 @@ func testCases(c *cobra.Command, p *policy.Policy) (failed int, err error) {
 		if err != nil {
 			return failed, fmt.Errorf("case of %s: %w", k.Ref, err)
 		}
-		got, err := policy.Evaluate(p, v, policy.Question{Thing: id, Context: policy.Context{Log: w.Log.Origin(), Environment: k.Env}})
+		got, err := policy.Evaluate(p, v, policy.Question{Thing: id, Context: gate.Context(w, k.Env)})
 		if err != nil {
 			return failed, err
 		}

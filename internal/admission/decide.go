@@ -80,11 +80,14 @@ func (s *Server) ask(ctx context.Context, w workload, env string, dry bool) []fi
 		return []finding{undecided("the log", err.Error())}
 	}
 	v := g.At(prov.AsOf{Valid: prov.At(s.o.Now()), Known: prov.AllKnown})
-	ps, err := gate.Policies(v, s.o.Policies, env)
+	q := policy.Question{Context: gate.Context(s.o.Workspace, env)}
+	ps, idle, err := gate.Policies(v, s.o.Policies, q.Context)
+	for _, why := range idle {
+		s.o.Diagnostics.Warn("a policy has no effect", "reason", why)
+	}
 	if err != nil {
 		return []finding{undecided("environment "+env, err.Error())}
 	}
-	q := policy.Question{Context: policy.Context{Log: s.o.Workspace.Log.Origin(), Environment: env}}
 	q.Planned.RunsAs = []string{w.runsAs}
 	var out []finding
 	var verdicts []*policy.Verdict

@@ -50,33 +50,36 @@ func Thing(v graph.View, text string) (graph.ID, error) {
 	return ids[0], nil
 }
 
+// Context is where decisions count in a workspace.
+func Context(w *app.Workspace, env string) policy.Context {
+	return policy.Context{Log: w.Log.Origin(), Environment: env, Stewards: w.Stewards()}
+}
+
 // Policies finds the policies that are named, or without names those in force
-// for the environment. That none is in force is an error of
+// for the environment. idle says of each that is not in force because who
+// recorded it had no standing. That none is in force is an error of
 // [query.ErrNotFound]: nothing may pass by no policy.
-func Policies(v graph.View, names []string, env string) ([]*policy.Policy, error) {
+func Policies(v graph.View, names []string, ctx policy.Context) (out []*policy.Policy, idle []string, err error) {
 	if len(names) == 0 {
-		found, err := policy.InForce(v, env)
-		if err != nil {
-			return nil, err
+		out, idle, err = policy.InForce(v, ctx)
+		if err == nil && len(out) == 0 {
+			err = fmt.Errorf("%w: no policy is in force for %s%s; put one in force with stemma policy add FILE|library:NAME, or name one with --policy",
+				query.ErrNotFound, ctx.Environment, strings.Join(append([]string{""}, idle...), "; "))
 		}
-		if len(found) == 0 {
-			return nil, fmt.Errorf("%w: no policy is in force for %s; put one in force with stemma policy add FILE|library:NAME, or name one with --policy", query.ErrNotFound, env)
-		}
-		return found, nil
+		return out, idle, err
 	}
-	var out []*policy.Policy
 	for _, name := range names {
-		p, err := Policy(v, name)
+		p, err := Policy(v, name, ctx)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		out = append(out, p)
 	}
-	return out, nil
+	return out, nil, nil
 }
 
 // Policy finds one policy: library:NAME, a file, or a REF in the log.
-func Policy(v graph.View, name string) (*policy.Policy, error) {
+func Policy(v graph.View, name string, ctx policy.Context) (*policy.Policy, error) {
 	if lib, ok := strings.CutPrefix(name, "library:"); ok {
 		text, err := policy.FromLibrary(lib)
 		if err != nil {
@@ -96,7 +99,7 @@ func Policy(v graph.View, name string) (*policy.Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	return policy.Logged(v, ids[0])
+	return policy.Logged(v, ids[0], ctx)
 }
 
 // PolicyFile reads a policy out of a file.

@@ -255,7 +255,7 @@ func (h *book) ask(line string) asking {
 	if s.get["known"] != "" {
 		fmt.Sscan(s.get["known"], &asOf.Known)
 	}
-	out := asking{said: s, v: g.At(asOf), q: Question{Context: Context{Log: testLog, Environment: s.get["env"]}}}
+	out := asking{said: s, v: g.At(asOf), q: Question{Context: Context{Log: testLog, Environment: s.get["env"], Stewards: []string{"sa:hr", "sa:ops"}}}}
 	out.q.Planned.RunsAs = list(s.get["runs-as"])
 	if s.what != "-" {
 		x := h.thing(s.what)
@@ -355,11 +355,14 @@ func (h *book) valid(x asking, rules string) string {
 }
 
 func (h *book) inForce(x asking) string {
-	ps, err := InForce(x.v, x.q.Context.Environment)
+	ps, idle, err := InForce(x.v, x.q.Context)
 	if err != nil {
 		return short("error: " + err.Error() + "\n")
 	}
 	var out strings.Builder
+	for _, why := range idle {
+		fmt.Fprintln(&out, why)
+	}
 	for _, p := range ps {
 		fmt.Fprintf(&out, "%s: %s\n", p.Source, p.Rules[0].Require)
 	}

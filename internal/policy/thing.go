@@ -14,41 +14,52 @@ import (
 // contentAndNames gives the content that a thing is, with what is stated to be
 // the same, and the names of it. A name without content gives names only.
 func contentAndNames(v graph.View, thing graph.ID) (content, names []graph.ID) {
-	seen := map[graph.ID]bool{thing: true}
-	for todo := []graph.ID{thing}; len(todo) > 0; {
-		id := todo[0]
-		todo = todo[1:]
+	for id := range kin(v, thing) {
 		if v.IsDigest(id) {
 			content = append(content, id)
 		} else {
 			names = append(names, id)
 		}
-		if !v.Alike(id) { // who decided often has many relations, and no other name
-			continue
-		}
-		next := func(other graph.ID, named bool) {
-			// From content to each of its names, but from such a name not on to
-			// other content that it stood for.
-			if seen[other] || named && v.IsDigest(other) && len(content) > 0 {
-				return
-			}
-			seen[other] = true
-			todo = append(todo, other)
-		}
-		for r := range v.Out(id) {
-			if r.Type() == prov.SameAs {
-				next(r.To(), r.Named())
-			}
-		}
-		for r := range v.In(id) {
-			if r.Type() == prov.SameAs {
-				next(r.From(), r.Named())
-			}
-		}
 	}
 	slices.Sort(content)
 	slices.Sort(names)
 	return content, names
+}
+
+// kin gives all that a thing is stated to be, itself included, each with the
+// entries that say so.
+func kin(v graph.View, thing graph.ID) map[graph.ID][]uint64 {
+	seen, content := map[graph.ID][]uint64{thing: nil}, 0
+	for todo := []graph.ID{thing}; len(todo) > 0; {
+		id := todo[0]
+		todo = todo[1:]
+		if v.IsDigest(id) {
+			content++
+		}
+		if !v.Alike(id) { // who decided often has many relations, and no other name
+			continue
+		}
+		next := func(other graph.ID, x graph.Relation, named bool) {
+			// From content to each of its names, but from such a name not on to
+			// other content that it stood for.
+			if _, ok := seen[other]; ok || named && v.IsDigest(other) && content > 0 {
+				return
+			}
+			seen[other] = append(slices.Clone(seen[id]), x.Entry)
+			todo = append(todo, other)
+		}
+		for r := range v.Out(id) {
+			if r.Type() == prov.SameAs {
+				next(r.To(), v.Relation(r), r.Named())
+			}
+		}
+		for r := range v.In(id) {
+			if r.Type() == prov.SameAs {
+				next(r.From(), v.Relation(r), r.Named())
+			}
+		}
+	}
+	return seen
 }
 
 // identify gives the very content that a thing is, and the names of that

@@ -1,0 +1,145 @@
+package policy
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+
+	"github.com/stemma-lineage/stemma/internal/graph"
+	"github.com/stemma-lineage/stemma/prov"
+)
+
+// Logged reads a policy out of the log. Its text was signed and recorded; that
+// it is the text of the digest under which it was recorded, that who recorded
+// it had standing, and that it compiles, is found out here.
+func Logged(v graph.View, id graph.ID, ctx Context) (*Policy, error) {
+	return logged(v, id, newStanding(v, ctx))
+}
+
+func logged(v graph.View, id graph.ID, st *standing) (*Policy, error) {
+	text, err := textOf(v, id, st)
+	if err != nil {
+		return nil, err
+	}
+	p, err := Parse([]byte(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", v.Ref(id), err)
+	}
+	p.Source = v.Ref(id).String()
+	return p, nil
+}
+
+// textOf gives the one text that those with standing put under a policy.
+func textOf(v graph.View, id graph.ID, st *standing) (string, error) {
+	texts, idle := textsOf(v, id, st)
+	found := ""
+	for _, c := range texts {
+		if d := v.Ref(c.on); d.Kind == prov.SHA256 && d.Name != fmt.Sprintf("%x", sha256.Sum256([]byte(c.Value))) {
+			return "", fmt.Errorf("%s: a text was recorded under %s that does not have this digest", v.Ref(id), d)
+		}
+		if found != "" && found != c.Value {
+			return "", fmt.Errorf("%s stands for several texts; name the policy by its digest", v.Ref(id))
+		}
+		found = c.Value
+	}
+	switch {
+	case found != "":
+		return found, nil
+	case len(idle) > 0:
+		return "", fmt.Errorf("%s is not in force: %s", v.Ref(id), st.lacks(idle[0].Entry, "puts it in force"))
+	}
+	return "", fmt.Errorf("%s is no policy that is in force as of then; stemma policy add puts one in force", v.Ref(id))
+}
+
+// textClaim is a text that an entry put under a policy.
+type textClaim struct {
+	graph.Claim
+	on graph.ID
+}
+
+// textsOf gives the texts of a policy as of the view: those of entries whose
+// recorder had standing, the latest of each name and content, and those of
+// others, which have no effect.
+func textsOf(v graph.View, id graph.ID, st *standing) (texts, idle []textClaim) {
+	content, names := identify(v.Always(), id)
+	for _, x := range append(content, names...) {
+		var latest *textClaim
+		for c := range v.Claims(x) {
+			if c.Key != "text" || c.Value == "" || c.Retracted || v.AsOf().Valid != prov.Forever && c.At > v.AsOf().Valid {
+				continue
+			}
+			t := textClaim{c, x}
+			switch {
+			case !st.has(c.Entry):
+				idle = append(idle, t)
+			case latest == nil || c.At > latest.At || c.At == latest.At && c.Value > latest.Value:
+				latest = &t
+			}
+		}
+		if latest != nil {
+			texts = append(texts, *latest)
+		}
+	}
+	slices.SortFunc(idle, func(a, b textClaim) int { return cmp.Compare(a.Entry, b.Entry) })
+	return texts, idle
+}
+
+// InForce gives the policies in force for an environment: of each series the
+// version that is current as of the view, of those that somebody with standing
+// recorded, in the order of their names. One that does not compile, or of
+// which the current version has no text while an earlier one had, is an error,
+// for nothing may pass it. What others recorded has no effect; idle says so of
+// each, in words.
+func InForce(v graph.View, ctx Context) (out []*Policy, idle []string, err error) {
+	st := newStanding(v, ctx)
+	for id := graph.ID(1); int(id) < v.Len(); id++ {
+		if !bytes.HasPrefix(v.Key(id), []byte("policy:")) || !v.Known(id) {
+			continue
+		}
+		r := v.Ref(id)
+		if r.Version != "" {
+			continue
+		}
+		current, not := currentPolicy(v, id, st)
+		idle = append(idle, not...)
+		if current == graph.None { // a bundle of another engine
+			continue
+		}
+		p, err := logged(v, current, st)
+		if err != nil {
+			return nil, idle, err
+		}
+		if p.Covers(ctx.Environment) {
+			out = append(out, p)
+		}
+	}
+	slices.SortFunc(out, func(a, b *Policy) int { return cmp.Compare(a.Source, b.Source) })
+	return out, idle, nil
+}
+
+// currentPolicy gives the version of a series that is current; None when none
+// ever had a text of somebody with standing.
+func currentPolicy(v graph.View, series graph.ID, st *standing) (current graph.ID, idle []string) {
+	ever := false
+	for _, ver := range v.Versions(series) { // in the order of their times
+		if !ver.Written || ver.At > v.AsOf().Valid {
+			continue
+		}
+		texts, not := textsOf(v.Always(), ver.ID, st)
+		for _, c := range not {
+			idle = append(idle, v.Ref(ver.ID).String()+" is not in force: "+st.lacks(c.Entry, "puts it in force"))
+		}
+		if len(texts) > 0 {
+			ever = true
+		} else if !slices.ContainsFunc(v.Entries(ver.ID), st.has) {
+			continue // somebody without standing made that name a version
+		}
+		current = ver.ID
+	}
+	if !ever {
+		return graph.None, idle
+	}
+	return current, idle
+}
