@@ -53,7 +53,7 @@ type facts struct {
 	at        prov.Instant
 	q         Question
 	judge     *judge
-	decisions []Decision
+	weighed   []Decision // nil until asked for
 	members   []graph.ID // the thing and all that it was made with
 	listed    bool
 
@@ -70,8 +70,15 @@ type facts struct {
 func newFacts(p *Policy, v graph.View, q Question) *facts {
 	f := &facts{p: p, v: v, at: v.AsOf().Valid, q: q, memo: map[string]any{}, asked: map[string]answered{}, looked: map[uint64]bool{}}
 	f.judge = newJudge(v, q.Thing, q.Context)
-	f.decisions = f.judge.decisions()
 	return f
+}
+
+// decisions gives every decision on the thing, in the order of the log.
+func (f *facts) decisions() []Decision {
+	if f.weighed == nil {
+		f.weighed = append([]Decision{}, f.judge.decisions()...)
+	}
+	return f.weighed
 }
 
 // ids gives the thing's content and the names of it.
@@ -168,7 +175,7 @@ func (f *facts) describe(id graph.ID) map[string]any {
 
 func (f *facts) describeDecisions() []any {
 	out := []any{}
-	for _, d := range f.decisions { // an effect that is not known is absent
+	for _, d := range f.decisions() { // an effect that is not known is absent
 		classes := []string{}
 		for _, r := range d.Reasons {
 			classes = append(classes, r.Class)
@@ -236,7 +243,7 @@ func named(d Decision) string  { return d.Approver }
 // whose approval may, and why others do not.
 func (f *facts) approvers(review, assurance string, of func(Decision) string) (sure, maybe map[string]bool, why []string) {
 	sure, maybe = map[string]bool{}, map[string]bool{}
-	for _, d := range f.decisions { // in the order of the log
+	for _, d := range f.decisions() { // in the order of the log
 		if d.Review != review || d.Decision != statement.Approve && d.Decision != statement.Reject {
 			continue
 		}
@@ -331,7 +338,7 @@ func apart(sets []map[string]bool) bool {
 // the same person under the same name, later and sure to count, follows.
 func (f *facts) rejected(review string) ref.Val {
 	last := map[string]*rejection{}
-	for _, d := range f.decisions { // in the order of the log
+	for _, d := range f.decisions() { // in the order of the log
 		if d.Review != review || d.Effect == NoEffect {
 			continue
 		}
