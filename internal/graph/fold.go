@@ -82,7 +82,7 @@ func (g *Graph) foldStatement(k uint32, at prov.Instant, recordedBy string, p st
 		g.problem(k, p.Err.Error())
 		return
 	}
-	f := folder{g: g, k: k, at: at, by: recordedBy, id: hex.EncodeToString(p.Digest[:8]), subjects: p.Statement.Subjects}
+	f := folder{g: g, k: k, at: at, by: recordedBy, id: hex.EncodeToString(p.Digest[:8]), subjects: p.Statement.Subjects, envelope: p.Envelope}
 	f.doubts(p.Statement.Predicate)
 	f.statement(p.Statement)
 }
@@ -137,6 +137,7 @@ type folder struct {
 	by       string       // recordedBy
 	id       string       // short name for things that the statement makes
 	subjects []statement.Subject
+	envelope *statement.Envelope // nil where nobody has it
 }
 
 func (f *folder) statement(s *statement.Statement) {

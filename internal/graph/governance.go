@@ -22,7 +22,7 @@ func (f *folder) approval(p *statement.Approval) {
 	g.mentionOf(id, f.k)
 	for _, a := range []struct{ key, val string }{{"decision", p.Decision}, {"review", p.Review}, {"comment", p.Comment},
 		{"decidedAt", at.String()}, {"validUntil", p.ValidUntil.String()}, {"role", p.Role}, {"recordedBy", f.by}, {"log", p.Log},
-		{"assurance", p.Assurance}, {"revokes", p.Revokes}, {"text", f.shown(p)}} {
+		{"assurance", p.Assurance}, {"signedWith", f.envelope.Assurance()}, {"revokes", p.Revokes}, {"text", f.shown(p)}} {
 		f.attr(id, a.key, a.val, at)
 	}
 	if d := p.Policy.Content(); !d.IsZero() {

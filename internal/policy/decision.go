@@ -65,13 +65,17 @@ type Decision struct {
 	Role         string   `json:"role,omitempty"`
 	Approver     string   `json:"approver"`
 	Environments []string `json:"environments,omitempty"`
-	Assurance    string   `json:"assurance,omitempty"`
-	Policy       string   `json:"policy,omitempty"`
-	Comment      string   `json:"comment,omitempty"`
-	DecidedAt    string   `json:"decidedAt"`
-	RecordedAt   string   `json:"recordedAt"`
-	Effect       Effect   `json:"effect"`
-	Reasons      []Reason `json:"reasons,omitempty"`
+	// Assurance is the weaker of what the signature shows and what the
+	// approver's client says, which is ClaimedAssurance where it differs.
+	Assurance        string `json:"assurance,omitempty"`
+	ClaimedAssurance string `json:"claimedAssurance,omitempty"`
+
+	Policy     string   `json:"policy,omitempty"`
+	Comment    string   `json:"comment,omitempty"`
+	DecidedAt  string   `json:"decidedAt"`
+	RecordedAt string   `json:"recordedAt"`
+	Effect     Effect   `json:"effect"`
+	Reasons    []Reason `json:"reasons,omitempty"`
 
 	id          graph.ID
 	on          graph.ID // the content or name that it is of
@@ -210,9 +214,13 @@ func (j *judge) on(out []Decision, id graph.ID, class string) []Decision {
 func (j *judge) read(r graph.Relation, on graph.ID) Decision {
 	said := j.v.Said(r.To, r.Entry)
 	d := Decision{Ref: j.v.Ref(r.To).String(), Entry: r.Entry, Decision: said["decision"], Review: said["review"], Role: said["role"],
-		Assurance: said["assurance"], Policy: said["policy"], Comment: said["comment"], DecidedAt: said["decidedAt"],
+		Policy: said["policy"], Comment: said["comment"], DecidedAt: said["decidedAt"],
 		id: r.To, on: on, recorded: j.v.Recorded(r.Entry), from: r.Valid.From, until: r.Valid.To, said: said}
 	d.RecordedAt = d.recorded.String()
+	d.Assurance = weaker(said["assurance"], said["signedWith"])
+	if claim := said["assurance"]; claim != d.Assurance {
+		d.ClaimedAssurance = claim
+	}
 	d.decided = d.recorded
 	if t, err := prov.ParseTime(d.DecidedAt); err == nil {
 		d.decided = prov.At(t)
@@ -229,6 +237,17 @@ func (j *judge) read(r graph.Relation, on graph.ID) Decision {
 		}
 	}
 	return d
+}
+
+var assuranceRank = map[string]int{statement.OIDCSession: 1, statement.LocalKey: 2, statement.HardwareKey: 3, statement.PasskeyUV: 4}
+
+// weaker gives the assurance that counts: what the signature shows, unless the
+// client itself claims less. Nothing is assured of what has no signature.
+func weaker(claimed, shown string) string {
+	if claimed != "" && assuranceRank[claimed] < assuranceRank[shown] {
+		return claimed
+	}
+	return shown
 }
 
 func (d *Decision) no(class, format string, args ...any) {

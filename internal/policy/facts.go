@@ -48,14 +48,14 @@ var environmentOnce = sync.OnceValues(environment)
 
 // facts is what a policy can ask of one thing at one moment.
 type facts struct {
-	p         *Policy
-	v         graph.View // at the moment
-	at        prov.Instant
-	q         Question
-	judge     *judge
-	weighed   []Decision // nil until asked for
-	members   []graph.ID // the thing and all that it was made with
-	listed    bool
+	p       *Policy
+	v       graph.View // at the moment
+	at      prov.Instant
+	q       Question
+	judge   *judge
+	weighed []Decision // nil until asked for
+	members []graph.ID // the thing and all that it was made with
+	listed  bool
 
 	looked     map[uint64]bool // entries that the current rule looked at
 	against    []uint64        // entries on which the answer to the current question may hang
@@ -205,8 +205,6 @@ func (f *facts) unknown(format string, args ...any) ref.Val {
 	return types.NewErr("unknown: %s", s)
 }
 
-var assuranceRank = map[string]int{statement.OIDCSession: 1, statement.LocalKey: 2, statement.HardwareKey: 3, statement.PasskeyUV: 4}
-
 // approved tells whether n people approved for a review, each with at least
 // the assurance that is asked for. A rejection that counts, later than an
 // approval of the same person, takes it away.
@@ -259,7 +257,11 @@ func (f *facts) approvers(review, assurance string, of func(Decision) string) (s
 			maybe[who] = true
 		case d.Decision == statement.Reject:
 		case d.Effect == Counts && weak:
-			why = append(why, fmt.Sprintf("%s (entry %d) was signed with assurance %q, less than %s", d.Ref, d.Entry, d.Assurance, assurance))
+			says := ""
+			if d.ClaimedAssurance != "" {
+				says = fmt.Sprintf(" (its client said %q, which the signature does not show)", d.ClaimedAssurance)
+			}
+			why = append(why, fmt.Sprintf("%s (entry %d) was signed with assurance %q, less than %s%s", d.Ref, d.Entry, d.Assurance, assurance, says))
 		case d.Effect == Counts:
 			sure[who] = true
 			delete(maybe, who)

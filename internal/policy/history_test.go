@@ -139,7 +139,9 @@ func (h *book) record(lines []string) string {
 		}
 		verb, rest, _ := strings.Cut(strings.TrimSpace(rest), " ")
 		e := entry{by: by, at: h.day(day)}
-		e.pred, e.subjects = h.predicate(verb, h.words(rest), by, e.at)
+		words := h.words(rest)
+		e.file = words.get["key"] == "file"
+		e.pred, e.subjects = h.predicate(verb, words, by, e.at)
 		fmt.Fprintf(&out, "%d\n", len(h.entries))
 		h.entries = append(h.entries, e)
 	}
@@ -168,6 +170,9 @@ func (h *book) predicate(verb string, s said, by string, at time.Time) (statemen
 		return &statement.Identity{Mode: mode, Source: "hr", At: when, Items: []statement.IdentityItem{it}}, []statement.Subject{thing(it.Ref, nil)}
 	case "entity":
 		e := &statement.Entity{State: "registered", At: when, Owner: get["owner"], Origin: get["origin"], Licence: get["licence"]}
+		if get["at"] != "" {
+			e.At = h.time(get["at"])
+		}
 		if get["same"] != "" {
 			e.State, e.SameAs = "same-as", []statement.Resource{h.resource(get["same"])}
 		}

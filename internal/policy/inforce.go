@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/stemma-lineage/stemma/internal/graph"
@@ -59,30 +60,38 @@ type textClaim struct {
 	on graph.ID
 }
 
+// textClaims gives every text that was put under a policy, in the order of the
+// log.
+func textClaims(v graph.View, id graph.ID) (out []textClaim) {
+	content, names := identify(v.Always(), id)
+	for _, x := range append(content, names...) {
+		for c := range v.Claims(x) {
+			if c.Key == "text" && c.Value != "" && !c.Retracted && (v.AsOf().Valid == prov.Forever || c.At <= v.AsOf().Valid) {
+				out = append(out, textClaim{c, x})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b textClaim) int { return cmp.Compare(a.Entry, b.Entry) })
+	return out
+}
+
 // textsOf gives the texts of a policy as of the view: those of entries whose
 // recorder had standing, the latest of each name and content, and those of
 // others, which have no effect.
 func textsOf(v graph.View, id graph.ID, st *standing) (texts, idle []textClaim) {
-	content, names := identify(v.Always(), id)
-	for _, x := range append(content, names...) {
-		var latest *textClaim
-		for c := range v.Claims(x) {
-			if c.Key != "text" || c.Value == "" || c.Retracted || v.AsOf().Valid != prov.Forever && c.At > v.AsOf().Valid {
-				continue
-			}
-			t := textClaim{c, x}
-			switch {
-			case !st.has(c.Entry):
-				idle = append(idle, t)
-			case latest == nil || c.At > latest.At || c.At == latest.At && c.Value > latest.Value:
-				latest = &t
-			}
+	latest := map[graph.ID]textClaim{}
+	for _, c := range textClaims(v, id) {
+		if !st.has(c.Entry) {
+			idle = append(idle, c)
+			continue
 		}
-		if latest != nil {
-			texts = append(texts, *latest)
+		if was, ok := latest[c.on]; !ok || c.At > was.At || c.At == was.At && c.Value > was.Value {
+			latest[c.on] = c
 		}
 	}
-	slices.SortFunc(idle, func(a, b textClaim) int { return cmp.Compare(a.Entry, b.Entry) })
+	for _, x := range slices.Sorted(maps.Keys(latest)) {
+		texts = append(texts, latest[x])
+	}
 	return texts, idle
 }
 
@@ -120,23 +129,28 @@ func InForce(v graph.View, ctx Context) (out []*Policy, idle []string, err error
 }
 
 // currentPolicy gives the version of a series that is current; None when none
-// ever had a text of somebody with standing.
+// ever had a text of somebody with standing. When a version came into force is
+// what those with standing say: else anybody could put it earlier, behind
+// another.
 func currentPolicy(v graph.View, series graph.ID, st *standing) (current graph.ID, idle []string) {
-	ever := false
-	for _, ver := range v.Versions(series) { // in the order of their times
-		if !ver.Written || ver.At > v.AsOf().Valid {
-			continue
+	ever, since := false, prov.Beginning
+	for _, ver := range v.Always().Versions(series) { // of one time the last in the order of names counts
+		at, texts := ver.At, false
+		for _, c := range textClaims(v.Always(), ver.ID) {
+			switch {
+			case !st.has(c.Entry):
+				idle = append(idle, v.Ref(ver.ID).String()+" is not in force: "+st.lacks(c.Entry, "puts it in force"))
+			case !texts || c.At < at:
+				at, texts = c.At, true
+			}
 		}
-		texts, not := textsOf(v.Always(), ver.ID, st)
-		for _, c := range not {
-			idle = append(idle, v.Ref(ver.ID).String()+" is not in force: "+st.lacks(c.Entry, "puts it in force"))
+		if at > v.AsOf().Valid || !texts && !slices.ContainsFunc(v.Entries(ver.ID), st.has) {
+			continue // later, or a version by the word of somebody without standing
 		}
-		if len(texts) > 0 {
-			ever = true
-		} else if !slices.ContainsFunc(v.Entries(ver.ID), st.has) {
-			continue // somebody without standing made that name a version
+		ever = ever || texts
+		if at >= since {
+			current, since = ver.ID, at
 		}
-		current = ver.ID
 	}
 	if !ever {
 		return graph.None, idle

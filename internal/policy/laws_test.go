@@ -1,8 +1,10 @@
 package policy
 
 import (
+	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -11,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"github.com/stemma-lineage/stemma/internal/graph"
 	"github.com/stemma-lineage/stemma/prov"
@@ -27,6 +31,7 @@ type entry struct {
 	pred     statement.Predicate
 	by       string
 	at       time.Time
+	file     bool // signed by a key file, whatever the client says
 }
 
 func (e entry) content(t testing.TB) []byte {
@@ -36,6 +41,9 @@ func (e entry) content(t testing.TB) []byte {
 		t.Fatal(err)
 	}
 	env, err := statement.Unsigned(payload)
+	if a, ok := e.pred.(*statement.Approval); ok && err == nil {
+		env, err = signed(payload, !e.file && (a.Assurance == statement.HardwareKey || a.Assurance == statement.PasskeyUV))
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,6 +52,30 @@ func (e entry) content(t testing.TB) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// signed gives an envelope that looks as if it were signed, by a key file or by
+// a FIDO key: the fold verifies nothing, and looks at what sort of key it was.
+func signed(payload []byte, hardware bool) ([]byte, error) {
+	sig := make([]byte, ed25519.SignatureSize)
+	if hardware {
+		public := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)).Public().(ed25519.PublicKey)
+		key := ssh.Marshal(struct {
+			Type        string
+			Key         []byte
+			Application string
+		}{ssh.KeyAlgoSKED25519, public, "ssh:"})
+		blob := ssh.Marshal(struct {
+			Version                              uint32
+			Key, Namespace, Reserved, Hash, Sign string
+		}{1, string(key), statement.SSHNamespace, "", "sha512", string(ssh.Marshal(struct {
+			Format string
+			Blob   []byte
+			Rest   []byte `ssh:"rest"`
+		}{ssh.KeyAlgoSKED25519, sig, []byte{1, 0, 0, 0, 1}}))})
+		sig = pem.EncodeToMemory(&pem.Block{Type: "SSH SIGNATURE", Bytes: append([]byte("SSHSIG"), blob...)})
+	}
+	return statement.FormatEnvelope(&statement.Envelope{PayloadType: statement.PayloadType, Payload: payload, Signatures: []statement.Signature{{KeyID: "k", Sig: sig}}})
 }
 
 // fold folds a history without the entry at leave.
@@ -103,7 +135,7 @@ func (m *maker) period() (from, until statement.Time) {
 func (m *maker) add(by string, p statement.Predicate, subjects ...statement.Subject) {
 	at := epoch.Add(time.Duration(len(m.h)*7) * time.Hour)
 	m.times = append(m.times, prov.At(at))
-	m.h = append(m.h, entry{subjects, p, by, at})
+	m.h = append(m.h, entry{subjects: subjects, pred: p, by: by, at: at})
 }
 
 func digestOf(name string) statement.DigestSet {
