@@ -96,6 +96,9 @@ func (f *folder) deployment(p *statement.Deployment) {
 		if r.Version != "" {
 			g.addWrite(write{version: id, at: at}, f.k)
 		}
+	} else { // it is deployed nowhere, and is told in the history of where it was
+		f.attr(id, "environment", env.String(), at)
+		f.attr(id, "service", svc.String(), at)
 	}
 	g.fillSlot("deployed|"+env.Key()+"|"+svc.Key(), item, f.k)
 	for i := range f.subjects {

@@ -139,7 +139,7 @@ func currentPolicy(v graph.View, series graph.ID, st *standing) (current graph.I
 		for _, c := range textClaims(v.Always(), ver.ID) {
 			switch {
 			case !st.has(c.Entry):
-				idle = append(idle, v.Ref(ver.ID).String()+" is not in force: "+st.lacks(c.Entry, "puts it in force"))
+				idle = append(idle, st.lacks(c.Entry, "puts "+v.Ref(ver.ID).String()+" in force"))
 			case !texts || c.At < at:
 				at, texts = c.At, true
 			}

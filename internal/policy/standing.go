@@ -71,5 +71,5 @@ func (s *standing) lacks(entry uint64, what string) string {
 	if who == "" {
 		who = "nobody that is known here"
 	}
-	return fmt.Sprintf("entry %d %s, but %s had no standing for that: it neither set up this log nor held %s", entry, what, who, adminRole)
+	return fmt.Sprintf("entry %d %s without effect: %s had no standing, for it neither set up this log nor held %s then", entry, what, who, adminRole)
 }
