@@ -214,15 +214,20 @@ func validCommand() *cobra.Command {
 	c := &cobra.Command{Use: "valid REF", Short: "In which periods was it valid under a policy, as it was and as it was known",
 		Example: "  stemma valid model:fraud@1 --env prod --policy policy:production@1\n  stemma valid model:fraud@2 --env prod --policy library:two-person -o json", Args: exactly("one REF or FILE")}
 	gateFlags(c)
+	c.Flags().Int("limit", 10_000, "look at most at so many moments at which something changes, for each of the two lists; 0: all")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		g, err := beginGate(c, args[0])
 		if err != nil {
 			return err
 		}
 		defer g.w.Close()
+		limit, _ := c.Flags().GetInt("limit")
+		if limit < 0 {
+			return usage("--limit is %d; write 0 for all, or a number", limit)
+		}
 		var all []*policy.Validity
 		for _, p := range g.policies {
-			v, err := policy.Valid(p, g.v, g.q)
+			v, err := policy.Valid(p, g.v, g.q, policy.Bounds{Moments: limit, Stop: func() bool { return c.Context().Err() != nil }})
 			if err != nil {
 				return err
 			}
@@ -262,6 +267,9 @@ func printValidity(out io.Writer, v *policy.Validity) {
 			t.AppendRow(table.Row{or(i.From, "the beginning"), or(i.To, "further notice"), i.Validity, why, numbers(i.Entries)})
 		}
 		fmt.Fprintln(out, t.Render())
+	}
+	if v.Truncated {
+		fmt.Fprintln(out, "\ntruncated: more changed later than was looked at; --limit 0 looks at all")
 	}
 }
 

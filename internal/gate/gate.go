@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -62,11 +63,7 @@ func Context(w *app.Workspace, env string) policy.Context {
 func Policies(v graph.View, names []string, ctx policy.Context) (out []*policy.Policy, idle []string, err error) {
 	if len(names) == 0 {
 		out, idle, err = policy.InForce(v, ctx)
-		if err == nil && len(out) == 0 {
-			err = fmt.Errorf("%w: no policy is in force for %s%s; put one in force with stemma policy add FILE|library:NAME, or name one with --policy",
-				query.ErrNotFound, ctx.Environment, strings.Join(append([]string{""}, idle...), "; "))
-		}
-		return out, idle, err
+		return out, idle, atLeastOne(out, idle, err, ctx)
 	}
 	for _, name := range names {
 		p, err := Policy(v, name, ctx)
@@ -76,6 +73,41 @@ func Policies(v graph.View, names []string, ctx policy.Context) (out []*policy.P
 		out = append(out, p)
 	}
 	return out, nil, nil
+}
+
+func atLeastOne(found []*policy.Policy, idle []string, err error, ctx policy.Context) error {
+	if err != nil || len(found) > 0 {
+		return err
+	}
+	return fmt.Errorf("%w: no policy is in force for %s%s; put one in force with stemma policy add FILE|library:NAME, or name one with --policy",
+		query.ErrNotFound, ctx.Environment, strings.Join(append([]string{""}, idle...), "; "))
+}
+
+// InForce finds policies again and again, and looks only at what was recorded
+// since it last did. Its zero value is ready; it may be used by several
+// goroutines.
+type InForce struct {
+	mu     sync.Mutex
+	g      *graph.Graph
+	series []graph.ID
+	next   graph.ID
+}
+
+// Policies is the function of that name, for a view of the graph.
+func (f *InForce) Policies(g *graph.Graph, v graph.View, names []string, ctx policy.Context) (out []*policy.Policy, idle []string, err error) {
+	if len(names) > 0 {
+		return Policies(v, names, ctx)
+	}
+	f.mu.Lock()
+	if f.g != g { // another graph has other IDs
+		f.g, f.series, f.next = g, nil, 1
+	}
+	more, next := policy.Series(v, f.next)
+	f.series, f.next = append(f.series, more...), next
+	series := f.series[:len(f.series):len(f.series)]
+	f.mu.Unlock()
+	out, idle, err = policy.InForceOf(v, series, ctx)
+	return out, idle, atLeastOne(out, idle, err, ctx)
 }
 
 // Policy finds one policy: library:NAME, a file, or a REF in the log.

@@ -131,7 +131,7 @@ func (f *facts) param() map[string]any {
 // describe gives a thing to expressions. What is not known is absent, so that
 // an expression that needs it is unknown.
 func (f *facts) describe(id graph.ID) map[string]any {
-	content, names := contentAndNames(f.v.Always(), id)
+	content, names := Same(f.v.Always(), id)
 	r := f.v.Ref(id)
 	if r.IsDigest() && len(names) > 0 {
 		r = f.v.Ref(names[0])

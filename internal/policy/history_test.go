@@ -342,7 +342,7 @@ func (h *book) decisions(x asking) string {
 }
 
 func (h *book) valid(x asking, rules string) string {
-	got, err := Valid(h.rules(rules), x.v, x.q)
+	got, err := Valid(h.rules(rules), x.v, x.q, Bounds{})
 	if err != nil {
 		return err.Error() + "\n"
 	}

@@ -102,13 +102,27 @@ func textsOf(v graph.View, id graph.ID, st *standing) (texts, idle []textClaim) 
 // for nothing may pass it. What others recorded has no effect; idle says so of
 // each, in words.
 func InForce(v graph.View, ctx Context) (out []*Policy, idle []string, err error) {
-	st := newStanding(v, ctx)
-	for id := graph.ID(1); int(id) < v.Len(); id++ {
-		if !bytes.HasPrefix(v.Key(id), []byte("policy:")) || !v.Known(id) {
-			continue
+	series, _ := Series(v, 1)
+	return InForceOf(v, series, ctx)
+}
+
+// Series gives the series of policies that the view knows, of the things from
+// an ID on, and the ID from which on to look for more when the log has grown.
+func Series(v graph.View, from graph.ID) (out []graph.ID, next graph.ID) {
+	id := from
+	for ; int(id) < v.Len() && v.Known(id); id++ { // IDs are given in the order of the log
+		if bytes.HasPrefix(v.Key(id), []byte("policy:")) && v.Ref(id).Version == "" {
+			out = append(out, id)
 		}
-		r := v.Ref(id)
-		if r.Version != "" {
+	}
+	return out, id
+}
+
+// InForceOf is InForce of the series that [Series] gave.
+func InForceOf(v graph.View, series []graph.ID, ctx Context) (out []*Policy, idle []string, err error) {
+	st := newStanding(v, ctx)
+	for _, id := range series {
+		if !v.Known(id) {
 			continue
 		}
 		current, not := currentPolicy(v, id, st)

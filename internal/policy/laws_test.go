@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -386,7 +387,7 @@ func TestValidIsWhatEvaluationsSay(t *testing.T) {
 		g := fold(t, h, -1)
 		q := Question{Thing: lookup(t, g, "sha256:"+digestOf("m")["sha256"]), Context: Context{Log: testLog, Environment: "prod", Stewards: []string{"sa:rec"}}}
 		v := g.At(prov.Now)
-		got, err := Valid(p, v, q)
+		got, err := Valid(p, v, q, Bounds{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -472,4 +473,43 @@ func tell(h []entry) string {
 		fmt.Fprintf(&out, "%d %s %s %s: %v %s %v\n", i, e.at.Format(time.RFC3339), e.by, e.pred.PredicateType(), e.subjects[0].Name, b, err)
 	}
 	return out.String()
+}
+
+// A list that is cut off says the same up to there, and says that it is; one
+// that is stopped is no list.
+func TestValidIsCutOffAndStopped(t *testing.T) {
+	cut := 0
+	histories(t, 30, func(t *testing.T, p *Policy, m *maker, h []entry) {
+		g := fold(t, h, -1)
+		q := Question{Thing: lookup(t, g, "sha256:"+digestOf("m")["sha256"]), Context: Context{Log: testLog, Environment: "prod", Stewards: []string{"sa:rec"}}}
+		all, err := Valid(p, g.At(prov.Now), q, Bounds{})
+		if err != nil || all.Truncated {
+			t.Fatal(all, err)
+		}
+		some, err := Valid(p, g.At(prov.Now), q, Bounds{Moments: 5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, lists := range [][2][]Interval{{some.AsItWas, all.AsItWas}, {some.AsKnown, all.AsKnown}} {
+			last := lists[0][len(lists[0])-1]
+			if some.Truncated && last.To == "" {
+				t.Fatalf("the list is cut off, and its last interval has no end: %v", last)
+			}
+			for _, x := range m.times {
+				if x < last.to && At(lists[0], x) != At(lists[1], x) {
+					t.Fatalf("at %s: cut off it says %s, in full %s", x, At(lists[0], x), At(lists[1], x))
+				}
+			}
+		}
+		if some.Truncated {
+			cut++
+		}
+		steps := 0
+		if _, err := Valid(p, g.At(prov.Now), q, Bounds{Stop: func() bool { steps++; return steps > 3 }}); !errors.Is(err, ErrStopped) {
+			t.Fatalf("stopped after three steps it gave %v", err)
+		}
+	})
+	if cut < 20 {
+		t.Errorf("only %d lists were cut off", cut)
+	}
 }

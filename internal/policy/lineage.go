@@ -39,7 +39,7 @@ func (f *facts) noticed(kinds []string) ref.Val {
 				}
 				found, notices = true, append(notices, x.Entry)
 				f.look(x.Entry)
-				f.reasons = append(f.reasons, label(f.v, id)+" is "+x.Role+": "+label(f.v, x.To)+since(x))
+				f.reasons = append(f.reasons, Label(f.v, id)+" is "+x.Role+": "+Label(f.v, x.To)+since(x))
 			}
 		}
 	}
@@ -89,7 +89,7 @@ func (f *facts) gap(id graph.ID) string {
 			return ""
 		}
 	}
-	content, names := contentAndNames(f.v, id)
+	content, names := Same(f.v, id)
 	for _, x := range append(content, names...) {
 		if o := f.v.Attributes(x)["origin"]; o != "" && o != "unknown" {
 			return ""
@@ -101,7 +101,7 @@ func (f *facts) gap(id graph.ID) string {
 			}
 		}
 	}
-	return label(f.v, id) + ": no entry says how it was made or where it came from"
+	return Label(f.v, id) + ": no entry says how it was made or where it came from"
 }
 
 // inputsGap says why nobody knows what an activity used: its inputs are known
@@ -153,7 +153,7 @@ func (f *facts) licensed(allowed []string) ref.Val {
 		}
 		ls := f.licences(id)
 		if len(ls) == 0 && !f.made(id) {
-			missing = append(missing, label(f.v, id)+": no entry tells its licence")
+			missing = append(missing, Label(f.v, id)+": no entry tells its licence")
 		}
 		for _, l := range ls {
 			if !slices.ContainsFunc(allowed, func(a string) bool { return strings.EqualFold(a, l) }) {
@@ -161,7 +161,7 @@ func (f *facts) licensed(allowed []string) ref.Val {
 					f.leadsTo(id)
 				}
 				bad = true
-				f.reasons = append(f.reasons, label(f.v, id)+" has the licence "+l)
+				f.reasons = append(f.reasons, Label(f.v, id)+" has the licence "+l)
 			}
 		}
 	}
@@ -199,7 +199,7 @@ func (f *facts) licences(id graph.ID) []string {
 
 // made tells whether the log knows an activity that made the thing.
 func (f *facts) made(id graph.ID) bool {
-	content, names := contentAndNames(f.v, id)
+	content, names := Same(f.v, id)
 	for _, x := range append(content, names...) {
 		for r := range f.v.Out(x) {
 			if r.Type() == prov.GeneratedBy || r.Type() == prov.GeneratedByStated {
@@ -276,13 +276,13 @@ func (f *facts) ancestorsApproved(review string, kinds []string, outside bool) r
 			f.reasons = append(f.reasons, f.v.Ref(id).String()+": no entry tells of what kind it is")
 		case maybe:
 			unsure = true
-			f.reasons = append(f.reasons, label(f.v, id)+": whether its approval for the "+review+" review counts is not known")
+			f.reasons = append(f.reasons, Label(f.v, id)+": whether its approval for the "+review+" review counts is not known")
 		default:
 			if !bad {
 				f.leadsTo(id)
 			}
 			bad = true
-			f.reasons = append(f.reasons, label(f.v, id)+": it has no approval for the "+review+" review that counts")
+			f.reasons = append(f.reasons, Label(f.v, id)+": it has no approval for the "+review+" review that counts")
 		}
 	}
 	if bad {
@@ -476,12 +476,12 @@ func (f *facts) told(id graph.ID, key string) (prov.Instant, bool) {
 // inDate says what is wrong with the dates of a credential that a holder has.
 // ok says that nothing is known to be.
 func (f *facts) inDate(holder graph.ID, x graph.Relation) (ok bool, why string) {
-	name := label(f.v, x.To)
+	name := Label(f.v, x.To)
 	attrs := f.v.Always().Attributes(x.To)
 	t, err := prov.ParseTime(attrs["expiresAt"])
 	switch {
 	case err == nil && f.at >= prov.At(t):
-		return false, name + " of " + label(f.v, holder) + " expired at " + attrs["expiresAt"]
+		return false, name + " of " + Label(f.v, holder) + " expired at " + attrs["expiresAt"]
 	case err == nil:
 		return true, ""
 	case attrs["state"] == "retired":

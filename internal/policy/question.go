@@ -205,7 +205,7 @@ func (f *facts) leadsTo(id graph.ID) {
 		all = few // elsewhere a gap would be left, and that is not good either
 	}
 	f.against = append(f.against, all...)
-	content, names := contentAndNames(f.v, id)
+	content, names := Same(f.v, id)
 	for _, x := range append(content, names...) {
 		f.tellOf(x)
 	}

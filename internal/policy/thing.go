@@ -11,9 +11,9 @@ import (
 	"github.com/stemma-lineage/stemma/prov"
 )
 
-// contentAndNames gives the content that a thing is, with what is stated to be
+// Same gives the content that a thing is, with what is stated to be
 // the same, and the names of it. A name without content gives names only.
-func contentAndNames(v graph.View, thing graph.ID) (content, names []graph.ID) {
+func Same(v graph.View, thing graph.ID) (content, names []graph.ID) {
 	for id := range kin(v, thing) {
 		if v.IsDigest(id) {
 			content = append(content, id)
@@ -90,7 +90,7 @@ func identify(v graph.View, thing graph.ID) (content, names []graph.ID) {
 
 // sameAs gives an identity with all that are stated to be the same.
 func sameAs(v graph.View, id graph.ID) []graph.ID {
-	content, names := contentAndNames(v, id)
+	content, names := Same(v, id)
 	return append(names, content...)
 }
 
@@ -106,5 +106,6 @@ func person(v graph.View, id graph.ID) string {
 	return first
 }
 
-// label gives the name of a thing for people.
-func label(v graph.View, id graph.ID) string { return query.Name(v.Always(), id).String() }
+// Label gives the name of a thing for people: of content the first of its
+// names.
+func Label(v graph.View, id graph.ID) string { return query.Name(v.Always(), id).String() }
