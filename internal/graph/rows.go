@@ -162,18 +162,28 @@ func (n Neighbour) Type() prov.RelationType {
 
 // Alike tells whether the thing has, or ever had, a SameAs in either
 // direction.
-func (v *View) Alike(id ID) bool { return v.g.alike.has(id) }
+func (v *View) Alike(id ID) bool {
+	if v.reads != nil {
+		v.reads.alike(id)
+	}
+	return v.Joined(id)
+}
+
+// Joined is Alike without a note of what is read, so that it costs nothing in a
+// walk; whoever calls it sees to the note.
+func (v *View) Joined(id ID) bool { return v.g.alike.has(id) }
 
 // AppendOut appends what the relations of the given types from id lead to, as
 // far as the view sees them, newest first. A thing to which several relations
 // lead is appended several times.
 func (v *View) AppendOut(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbour {
 	g, rows := v.g, v.rows
+	if v.reads != nil {
+		v.reads.out(*v, id, mask)
+	}
 	if v.out != openKnown { // the packed words do not tell the entry
-		for r := range v.Out(id) {
-			if mask.Has(r.typ) {
-				dst = append(dst, Neighbour(r.word(r.to)))
-			}
+		for r := range v.OutOf(id, mask) {
+			dst = append(dst, Neighbour(r.word(r.to)))
 		}
 		return dst
 	}
@@ -190,11 +200,12 @@ func (v *View) AppendOut(dst []Neighbour, id ID, mask prov.RelationSet) []Neighb
 // AppendIn is AppendOut of the relations that lead to id.
 func (v *View) AppendIn(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbour {
 	g, rows := v.g, v.rows
+	if v.reads != nil {
+		v.reads.in(*v, id, mask)
+	}
 	if v.out != openKnown {
-		for r := range v.In(id) {
-			if mask.Has(r.typ) {
-				dst = append(dst, Neighbour(r.word(r.from)))
-			}
+		for r := range v.InOf(id, mask) {
+			dst = append(dst, Neighbour(r.word(r.from)))
 		}
 		return dst
 	}

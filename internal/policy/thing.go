@@ -11,6 +11,9 @@ import (
 	"github.com/stemma-lineage/stemma/prov"
 )
 
+// sameness are the relations that tie names to content, and what is the same.
+var sameness = prov.Relations(prov.SameAs)
+
 // Same gives the content that a thing is, with what is stated to be
 // the same, and the names of it. A name without content gives names only.
 func Same(v graph.View, thing graph.ID) (content, names []graph.ID) {
@@ -48,15 +51,11 @@ func kin(v graph.View, thing graph.ID) map[graph.ID][]uint64 {
 			seen[other] = append(slices.Clone(seen[id]), x.Entry)
 			todo = append(todo, other)
 		}
-		for r := range v.Out(id) {
-			if r.Type() == prov.SameAs {
-				next(r.To(), v.Relation(r), r.Named())
-			}
+		for r := range v.OutOf(id, sameness) {
+			next(r.To(), v.Relation(r), r.Named())
 		}
-		for r := range v.In(id) {
-			if r.Type() == prov.SameAs {
-				next(r.From(), v.Relation(r), r.Named())
-			}
+		for r := range v.InOf(id, sameness) {
+			next(r.From(), v.Relation(r), r.Named())
 		}
 	}
 	return seen
@@ -70,14 +69,14 @@ func identify(v graph.View, thing graph.ID) (content, names []graph.ID) {
 		content = []graph.ID{thing}
 	} else {
 		names = []graph.ID{thing}
-		for r := range v.Out(thing) {
+		for r := range v.OutOf(thing, sameness) {
 			if r.Named() {
 				content = append(content, r.To())
 			}
 		}
 	}
 	for _, c := range content {
-		for r := range v.In(c) {
+		for r := range v.InOf(c, sameness) {
 			if r.Named() {
 				names = append(names, r.From())
 			}
