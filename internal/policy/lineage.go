@@ -122,18 +122,6 @@ func (f *facts) inputsGap(id graph.ID) string {
 	return f.v.Ref(id).String() + ": no entry tells what it used, or that it used nothing"
 }
 
-// inputsGaps says of which activities in the lineage nobody knows the inputs.
-func (f *facts) inputsGaps() (out []string) {
-	for _, id := range f.closure() {
-		if f.v.Ref(id).Kind == prov.Activity {
-			if why := f.inputsGap(id); why != "" {
-				out = append(out, why)
-			}
-		}
-	}
-	return out
-}
-
 func (f *facts) originsKnown() ref.Val {
 	if gaps := f.gaps(); len(gaps) > 0 {
 		f.reasons = append(f.reasons, gaps...)
@@ -148,6 +136,9 @@ func (f *facts) originsKnown() ref.Val {
 func (f *facts) licensed(allowed []string) ref.Val {
 	bad, missing := false, []string{}
 	for _, id := range f.closure() {
+		if f.v.IsDigest(id) && len(f.kindsOf(id)) == 0 { // it may be a model or a dataset
+			missing = append(missing, f.v.Ref(id).String()+": no entry tells of what kind it is")
+		}
 		if k := f.v.Ref(id).Kind; k != prov.Model && k != prov.Dataset {
 			continue
 		}
@@ -168,7 +159,7 @@ func (f *facts) licensed(allowed []string) ref.Val {
 	if bad {
 		return types.False
 	}
-	if missing = append(missing, f.inputsGaps()...); len(missing) > 0 {
+	if missing = append(missing, f.gaps()...); len(missing) > 0 {
 		f.reasons = append(f.reasons, missing...)
 		return types.NewErr("unknown: the licence of everything")
 	}
