@@ -67,6 +67,8 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"absent":    absent,
 			"accounted": accounted,
+			"answering": answering,
+			"quit":      quit,
 			"outcomes":  outcomes,
 			"exits":     exits,
 			"fields":    fields,
