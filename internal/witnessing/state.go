@@ -28,7 +28,7 @@ var (
 
 const (
 	keyHeader = "stemma-witness-key/v1"
-	maxState  = 1 << 20
+	noneYet   = "none\n"
 )
 
 // Dir is the directory of a witness:
@@ -36,7 +36,7 @@ const (
 //	key       the private key; never copied, never restored from a backup
 //	key.pub   its verifier key (C2SP tlog-cosignature)
 //	logs      verifier keys of the logs that it cosigns, one a line
-//	state/    for each log the checkpoint it cosigned last; empty: none yet
+//	state/    for each log the checkpoint it cosigned last, or "none"
 //	forks/    evidence of logs that showed it two histories
 //
 // A key whose state was lost must not sign again: it could cosign a second
@@ -156,7 +156,7 @@ func (d *Dir) AddLog(vkey string) (note.Verifier, error) {
 	}
 	// The state first: a line without a state is one that was lost.
 	if _, err := os.Stat(d.state(v.Name())); errors.Is(err, os.ErrNotExist) {
-		err = d.write(d.state(v.Name()), nil)
+		err = d.write(d.state(v.Name()), []byte(noneYet))
 		if err != nil {
 			return nil, fmt.Errorf("adding log: %w", err)
 		}
@@ -204,9 +204,15 @@ func (d *Dir) state(origin string) string {
 func (d *Dir) last(origin string) ([]byte, error) {
 	b, err := os.ReadFile(d.state(origin))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%w: the state of %s is missing from %s; this key must sign no more, make a new witness", ErrLostState, origin, d.path)
+		return nil, fmt.Errorf("%w: the state of %s is missing from %s; this key must sign no more, make a new witness (or, if its line in logs was written by hand and the log is new: take the line away and run stemma witness add)", ErrLostState, origin, d.path)
 	} else if err != nil {
 		return nil, fmt.Errorf("reading the state of %s: %w", origin, err)
+	}
+	if string(b) == noneYet {
+		return nil, nil
+	}
+	if len(b) == 0 {
+		return nil, fmt.Errorf("%w: the state of %s is an empty file; this key must sign no more, make a new witness", ErrLostState, origin)
 	}
 	return b, nil
 }
