@@ -14,6 +14,7 @@ import (
 
 	"github.com/stemma-lineage/stemma/internal/durable"
 	"github.com/stemma-lineage/stemma/internal/evlog"
+	"github.com/stemma-lineage/stemma/internal/keys"
 	"github.com/stemma-lineage/stemma/internal/witnessing"
 	"github.com/stemma-lineage/stemma/witness"
 )
@@ -243,4 +244,34 @@ func (w *Workspace) Export(ctx context.Context, dir string) (evlog.Head, error) 
 		return h, err
 	}
 	return h, durable.WriteFile(filepath.Join(dir, "checkpoint"), cp.Note(), 0o644)
+}
+
+// keptCheckpoints gives the checkpoint of a log that is kept beside the keys.
+func keptCheckpoints(vkey string) (map[string][]byte, error) {
+	signed, path, err := keys.KeptCheckpoint(vkey)
+	if err != nil || signed == nil {
+		return nil, err
+	}
+	return map[string][]byte{path: signed}, nil
+}
+
+// keepCheckpoint keeps the newest checkpoint beside the keys, if it is newer
+// than the one there.
+func (w *Workspace) keepCheckpoint(ctx context.Context) error {
+	h, err := w.Log.Head(ctx)
+	if err != nil {
+		return err
+	}
+	verifier, err := note.NewVerifier(w.Log.Key())
+	if err != nil {
+		return err
+	}
+	signed, _, err := keys.KeptCheckpoint(w.Log.Key())
+	if err != nil {
+		return err
+	}
+	if old, err := evlog.ParseCheckpoint(signed, verifier); err == nil && old.Size >= h.Size {
+		return nil
+	}
+	return keys.KeepCheckpoint(w.Log.Key(), h.Checkpoint)
 }
