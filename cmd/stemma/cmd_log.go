@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stemma-lineage/stemma/internal/app"
+	"github.com/stemma-lineage/stemma/internal/monitor"
 	"github.com/stemma-lineage/stemma/internal/witnessing"
 	"github.com/stemma-lineage/stemma/prov"
 	"github.com/stemma-lineage/stemma/witness"
@@ -24,7 +25,7 @@ func witnessingCommands(c *cobra.Command, sub logSub) {
 	sub("publish", "Ask the witnesses to cosign the newest checkpoint", exactly0, logPublish)
 	bounds := sub("bounds TIME", "How large it was at a moment, and who says so", exactly("a time"), logBounds)
 	bounds.Example = "  stemma log bounds 2026-03-15\n  stemma log bounds 2026-03-15T12:00:00Z"
-	c.AddCommand(logWitnessCommand())
+	c.AddCommand(logWitnessCommand(), logMonitorCommand(), logForkCommand())
 }
 
 // logCheckpoint prints the newest checkpoint with the cosignatures of it, and
@@ -288,7 +289,11 @@ func keyOrFile(s string) string {
 // misbehaved tells whether an error says that a log has two histories, or
 // that what tells them apart is lost.
 func misbehaved(err error) bool {
-	for _, e := range []error{witnessing.ErrContradicted, witnessing.ErrLostState, witnessing.ErrHistory, app.ErrNotContinued, witness.ErrCheckpoint, witness.ErrProof} {
+	var fork *monitor.ForkError
+	if errors.As(err, &fork) {
+		return true
+	}
+	for _, e := range []error{witnessing.ErrContradicted, witnessing.ErrLostState, witnessing.ErrHistory, app.ErrNotContinued, monitor.ErrTiles, errNotWitnessed, witness.ErrCheckpoint, witness.ErrProof} {
 		if errors.Is(err, e) {
 			return true
 		}

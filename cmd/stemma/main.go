@@ -22,6 +22,7 @@ import (
 	"github.com/stemma-lineage/stemma/internal/evlog"
 	"github.com/stemma-lineage/stemma/internal/gate"
 	"github.com/stemma-lineage/stemma/internal/keys"
+	"github.com/stemma-lineage/stemma/internal/monitor"
 	"github.com/stemma-lineage/stemma/internal/query"
 	"github.com/stemma-lineage/stemma/internal/witnessing"
 	"github.com/stemma-lineage/stemma/prov"
@@ -78,7 +79,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, query.ErrNotFound), errors.Is(err, evlog.ErrNotFound), errors.Is(err, evlog.ErrNotALog), errors.Is(err, witnessing.ErrNotAWitness), errors.Is(err, keys.ErrNotFound), errors.Is(err, os.ErrNotExist):
 		return exitNotFound
-	case errors.As(err, &network), errors.As(err, &request) && request.Op != "parse":
+	case errors.As(err, &network), errors.As(err, &request) && request.Op != "parse", errors.Is(err, monitor.ErrUnreadable):
 		return exitUnreachable
 	case errors.Is(err, evlog.ErrReadOnly), errors.Is(err, os.ErrPermission):
 		return exitNotPermitted

@@ -63,3 +63,13 @@ func KeepCheckpoint(vkey string, signed []byte) error {
 	}
 	return durable.WriteFile(p, signed, 0o600)
 }
+
+// MonitorPath gives the file in which a monitor keeps the last checkpoint of a
+// log, if none is named.
+func MonitorPath(vkey string) (string, error) {
+	p, err := checkpointPath(vkey)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(filepath.Dir(filepath.Dir(p)), "monitor", filepath.Base(p)+".txt"), nil
+}
