@@ -1,6 +1,7 @@
 package witness
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -114,6 +115,13 @@ func ParseFork(text []byte) (Fork, error) {
 		return bad("the proof has %d hashes, more than %d", len(f.Proof), MaxProof)
 	}
 	return f, nil
+}
+
+// FileName gives the name of a file for the evidence: the same two checkpoints
+// have one.
+func (f Fork) FileName() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d\n%s%s", len(f.Known), f.Known, f.Shown))
+	return fmt.Sprintf("fork-%x.txt", sum[:8])
 }
 
 // ErrNoContradiction says that evidence shows nothing: the checkpoints may be

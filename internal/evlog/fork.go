@@ -33,7 +33,7 @@ func (e *ForkError) Error() string {
 	} else {
 		text += "No evidence file could be written. "
 	}
-	return text + "Keep all of it for the inquiry, and restore a store that holds the checkpoint"
+	return text + "Keep all of it for the inquiry, and restore a store that holds the checkpoint; docs/witness.md tells what to do if there is none"
 }
 
 // checkPublished refuses a store that does not continue the checkpoint beside
@@ -138,8 +138,9 @@ func (l *Log) publicKey(signed []byte) string {
 func (l *Log) forked(f witness.Fork, what witness.Contradiction, h Head, place string, write bool) error {
 	fe := &ForkError{What: what, Published: string(f.Known), Place: place, Size: h.Size}
 	f.Found, f.By = l.now(), "start-up"
-	name := filepath.Join(l.dir, "fork-"+f.Found.UTC().Format("20060102T150405Z")+".txt")
-	if write && durable.WriteFile(name, witness.FormatFork(f), 0o644) == nil {
+	name := filepath.Join(l.dir, f.FileName())
+	_, err := os.Stat(name) // written before: found anew by every start
+	if err == nil || write && durable.WriteFile(name, witness.FormatFork(f), 0o644) == nil {
 		fe.Evidence = name
 	}
 	return fe

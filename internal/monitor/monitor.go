@@ -152,7 +152,10 @@ func (m *Monitor) forked(f witness.Fork, what witness.Contradiction, known, show
 		now = m.Now
 	}
 	f.Key, f.By, f.Found = m.Key, "monitor", now()
-	e := &ForkError{what, known, shown, m.State + ".fork-" + f.Found.UTC().Format("20060102T150405Z") + ".txt"}
+	e := &ForkError{what, known, shown, filepath.Join(filepath.Dir(m.State), f.FileName())}
+	if _, err := os.Stat(e.Evidence); err == nil {
+		return e // found before
+	}
 	if err := durable.WriteFile(e.Evidence, witness.FormatFork(f), 0o644); err != nil {
 		e.Evidence = "no file, since it could not be written"
 		return errors.Join(e, err)

@@ -3,7 +3,6 @@ package witnessing
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -254,8 +253,7 @@ func (s *Server) keep(f witness.Fork, key note.Verifier) {
 	}
 	f.Key, f.Found, f.By = vkey, time.Now(), "witness "+s.dir.Name()
 	dir := filepath.Join(s.dir.path, "forks")
-	root := strings.Split(string(f.Shown), "\n")[2]
-	name := filepath.Join(dir, hex.EncodeToString([]byte(root))[:24]+".txt")
+	name := filepath.Join(dir, f.FileName())
 	list, _ := os.ReadDir(dir) // there may be none yet
 	if _, err := os.Stat(name); err == nil || len(list) >= maxForks {
 		return
