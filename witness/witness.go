@@ -153,6 +153,9 @@ func Consistent(a, b tlog.Tree, proof tlog.TreeProof) error {
 	case a.N == 0 && len(proof) > 0:
 		return fmt.Errorf("%w: from the empty tree it must be empty", ErrProof)
 	case a.N == 0:
+		if empty, _ := tlog.TreeHash(0, nil); a.Hash != empty {
+			return fmt.Errorf("%w: the empty tree has another root", ErrProof)
+		}
 		return nil
 	}
 	if err := tlog.CheckTree(proof, b.N, b.Hash, a.N, a.Hash); err != nil {
