@@ -16,13 +16,17 @@ import (
 	"github.com/stemma-lineage/stemma/internal/witnessing"
 	"github.com/stemma-lineage/stemma/prov"
 	"github.com/stemma-lineage/stemma/witness"
+	"github.com/stemma-lineage/stemma/witness/stamp"
 )
 
 type logSub func(use, short string, args cobra.PositionalArgs, f func(c *cobra.Command, w *app.Workspace, args []string) error) *cobra.Command
 
 // witnessingCommands adds what concerns others that watch the log.
 func witnessingCommands(c *cobra.Command, sub logSub) {
-	sub("publish", "Ask the witnesses to cosign the newest checkpoint", exactly0, logPublish)
+	publish := sub("publish", "Ask the witnesses to cosign the newest checkpoint", exactly0, logPublish)
+	publish.Example = "  stemma log publish\n  stemma log publish --tsa https://tsa.example/ --tsa-ca tsa-root.pem"
+	publish.Flags().StringArray("tsa", nil, "ask this timestamp authority too (RFC 3161); may be repeated")
+	publish.Flags().String("tsa-ca", "", "trust the authorities' certificates in this PEM file, from now on")
 	bounds := sub("bounds TIME", "How large it was at a moment, and who says so", exactly("a time"), logBounds)
 	bounds.Example = "  stemma log bounds 2026-03-15\n  stemma log bounds 2026-03-15T12:00:00Z"
 	c.AddCommand(logWitnessCommand(), logMonitorCommand(), logForkCommand())
@@ -73,8 +77,13 @@ func quorumState(cp witness.Checkpoint, p *witness.Policy) string {
 }
 
 func logPublish(c *cobra.Command, w *app.Workspace, _ []string) error {
+	authorities, _ := c.Flags().GetStringArray("tsa")
+	stampErr := askAuthorities(c, w, authorities)
 	out, err := w.Publish(c.Context())
-	if err != nil {
+	switch {
+	case errors.Is(err, app.ErrNoWitness) && len(authorities) > 0:
+		return stampErr
+	case err != nil:
 		return err
 	}
 	contradicted := error(nil)
@@ -98,7 +107,31 @@ func logPublish(c *cobra.Command, w *app.Workspace, _ []string) error {
 	case out.Policy.Quorum != witness.NoQuorum && !out.Checkpoint.Quorum:
 		return fmt.Errorf("%w: the checkpoint is published and not witnessed", errUndecided)
 	}
-	return nil
+	return stampErr
+}
+
+// askAuthorities asks timestamp authorities, one after the other. The last
+// failure is returned, and holds up no witness.
+func askAuthorities(c *cobra.Command, w *app.Workspace, list []string) (last error) {
+	if name, _ := c.Flags().GetString("tsa-ca"); name != "" {
+		text, err := os.ReadFile(name)
+		if err == nil {
+			err = w.TrustAuthority(text)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	for _, url := range list {
+		word, err := w.Timestamp(c.Context(), url)
+		if err != nil {
+			last = err
+			fmt.Fprintf(c.OutOrStdout(), "✗ %s: %v\n", url, err)
+			continue
+		}
+		fmt.Fprintf(c.OutOrStdout(), "✓ %s\n", word)
+	}
+	return last
 }
 
 func logBounds(c *cobra.Command, w *app.Workspace, args []string) error {
@@ -117,12 +150,12 @@ func logBounds(c *cobra.Command, w *app.Workspace, args []string) error {
 	out := c.OutOrStdout()
 	fmt.Fprintf(out, "at %s\n", t.UTC().Format(time.RFC3339))
 	fmt.Fprintf(out, "by the operator's clock  %d entries; nobody else says so\n", size)
-	if p == nil || len(p.Witnesses) == 0 {
-		fmt.Fprintln(out, "by witnesses             nothing: this log has none; stemma log witness add KEY URL adds one")
+	if (p == nil || len(p.Witnesses) == 0) && b.Lower == nil {
+		fmt.Fprintln(out, "by others                nothing: this log has none; stemma log witness add KEY URL adds one")
 		return nil
 	}
 	for _, line := range strings.Split(strings.TrimSpace(b.String()), "\n") {
-		fmt.Fprintf(out, "by witnesses             %s\n", line)
+		fmt.Fprintf(out, "by others                %s\n", line)
 	}
 	return nil
 }
@@ -293,7 +326,7 @@ func misbehaved(err error) bool {
 	if errors.As(err, &fork) {
 		return true
 	}
-	for _, e := range []error{witnessing.ErrContradicted, witnessing.ErrLostState, witnessing.ErrHistory, app.ErrNotContinued, monitor.ErrTiles, errNotWitnessed, witness.ErrCheckpoint, witness.ErrProof} {
+	for _, e := range []error{witnessing.ErrContradicted, witnessing.ErrLostState, witnessing.ErrHistory, app.ErrNotContinued, monitor.ErrTiles, errNotWitnessed, stamp.ErrTimestamp, witness.ErrCheckpoint, witness.ErrProof} {
 		if errors.Is(err, e) {
 			return true
 		}

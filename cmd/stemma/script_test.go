@@ -23,6 +23,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"stemma": func() { os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 		"gocopy": goCopy,
+		// authority FILE is a timestamp authority; it writes its certificate.
+		"authority": authority,
 	})
 }
 

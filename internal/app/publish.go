@@ -205,8 +205,8 @@ func (w *Workspace) Cosigned(h evlog.Head, p *witness.Policy) (witness.Checkpoin
 // Bounds tells how large the log was at a moment, as its witnesses saw it.
 func (w *Workspace) Bounds(ctx context.Context, at time.Time) (witness.Bounds, *witness.Policy, error) {
 	p, err := w.Policy()
-	if err != nil || p == nil {
-		return witness.Bounds{At: at}, p, err
+	if err != nil {
+		return witness.Bounds{}, nil, err
 	}
 	verifier, err := note.NewVerifier(w.Log.Key())
 	if err != nil {
@@ -225,7 +225,11 @@ func (w *Workspace) Bounds(ctx context.Context, at time.Time) (witness.Bounds, *
 			return witness.Bounds{}, p, err
 		}
 	}
-	return witness.BoundsAt(at, seen, nil, p), p, nil
+	stamps, err := w.stamps(ctx, at, verifier)
+	if err != nil {
+		return witness.Bounds{}, p, err
+	}
+	return witness.BoundsAt(at, seen, stamps, p), p, nil
 }
 
 // Export writes the log as C2SP tlog-tiles, its checkpoint with the
