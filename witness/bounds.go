@@ -9,6 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // Word is one word on which a bound rests.
@@ -138,6 +141,29 @@ func (b Bounds) String() string {
 	}
 	return line("at least ", b.Lower, "nothing: no quorum of witnesses had spoken before then") +
 		line("at most  ", b.Upper, "nothing: no quorum of witnesses has spoken since then")
+}
+
+// Evidence is a cosigned checkpoint and the proof that a later tree of the log
+// continues it: what an offline verifier needs for [BoundsAt].
+type Evidence struct {
+	Signed []byte         // the note, with its cosignatures
+	Proof  tlog.TreeProof // RFC 6962 section 2.1.2; empty from the empty tree and at the same size
+}
+
+// OpenEvidence verifies the checkpoints, and that head continues each.
+func OpenEvidence(list []Evidence, head tlog.Tree, log note.Verifier, p *Policy) ([]Checkpoint, error) {
+	var out []Checkpoint
+	for i, e := range list {
+		c, err := Open(e.Signed, log, p)
+		if err == nil {
+			err = Consistent(c.Tree, head, e.Proof)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cosigned checkpoint %d: %w", i, err)
+		}
+		out = append(out, c)
+	}
+	return out, nil
 }
 
 // Around picks, out of many signed checkpoints, those on which the bounds at a

@@ -154,6 +154,34 @@ func TestBoundsHold(t *testing.T) {
 	}
 }
 
+// TestOpenEvidence: each part that is changed refuses all.
+func TestOpenEvidence(t *testing.T) {
+	l := newLog(t, "example.org/log").grow("a", 40)
+	f := l.other("b", 7, 40)
+	w := newCosigner(t, "witness.example/w")
+	p := policy(t, "witness w "+w.key()+"\nquorum w\n")
+	good := func() []witness.Evidence {
+		return []witness.Evidence{{l.signed(0, w), nil}, {l.signed(10, w), l.proof(10, 40)}, {l.signed(40, w), nil}}
+	}
+	if list, err := witness.OpenEvidence(good(), l.tree(40), l.v, p); err != nil || len(list) != 3 || !list[1].Quorum {
+		t.Errorf("%+v %v", list, err)
+	}
+	for name, change := range map[string]func(e []witness.Evidence){
+		"another history":     func(e []witness.Evidence) { e[1] = witness.Evidence{Signed: f.signed(10, w), Proof: f.proof(10, 40)} },
+		"no proof":            func(e []witness.Evidence) { e[1].Proof = nil },
+		"a proof of another":  func(e []witness.Evidence) { e[1].Proof = l.proof(11, 40) },
+		"proof where none is": func(e []witness.Evidence) { e[2].Proof = l.proof(10, 40) },
+		"same size, forked":   func(e []witness.Evidence) { e[2].Signed = f.signed(40, w) },
+		"not of the log":      func(e []witness.Evidence) { e[0].Signed = newLog(t, "example.org/log").signed(0, w) },
+	} {
+		list := good()
+		change(list)
+		if _, err := witness.OpenEvidence(list, l.tree(40), l.v, p); err == nil {
+			t.Errorf("%s: it is taken", name)
+		}
+	}
+}
+
 func ExampleBounds() {
 	b := witness.Bounds{Lower: &witness.Bound{Size: 40, By: []witness.Word{{Who: "w1", Size: 41, Time: time.Unix(1770000000, 0)}, {Who: "w2", Size: 40, Time: time.Unix(1770000060, 0)}}}}
 	fmt.Print(b)

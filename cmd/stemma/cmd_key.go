@@ -140,6 +140,9 @@ func doctorCommand() *cobra.Command {
 		check("log", err, fmt.Sprintf("%s, %d entries, continues its published checkpoint", w.Log.Origin(), h.Size))
 		_, err = keys.LoadLogKey(w.Log.Key())
 		check("log's signing key", err, "here")
+		if err == nil {
+			check("checkpoint beside the key", w.KeepCheckpoint(c.Context()), "kept, so that a folder that is put back is noticed")
+		}
 		p, err := w.Policy()
 		switch cp, cerr := w.Cosigned(h, p); {
 		case err != nil || cerr != nil:

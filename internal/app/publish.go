@@ -232,6 +232,41 @@ func (w *Workspace) Bounds(ctx context.Context, at time.Time) (witness.Bounds, *
 	return witness.BoundsAt(at, seen, stamps, p), p, nil
 }
 
+// Evidence gives what a verifier needs for the bounds at a moment, under the
+// tree of size entries: the cosigned checkpoints on which they can rest, with
+// proofs. Checkpoints of larger trees are left out: size must be that of the
+// head for an upper bound that others would find too.
+func (w *Workspace) Evidence(ctx context.Context, at time.Time, size int64) ([]witness.Evidence, error) {
+	p, err := w.Policy()
+	if err != nil || p == nil {
+		return nil, err
+	}
+	verifier, err := note.NewVerifier(w.Log.Key())
+	if err != nil {
+		return nil, err
+	}
+	notes, err := w.History().Notes()
+	if err != nil {
+		return nil, err
+	}
+	seen, err := witnessing.Around(notes, at, verifier, p)
+	if err != nil {
+		return nil, err
+	}
+	var out []witness.Evidence
+	for _, c := range seen {
+		if c.Tree.N > size {
+			continue
+		}
+		proof, err := w.Prove(ctx, c.Tree.N, size)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, witness.Evidence{Signed: c.Note(), Proof: proof})
+	}
+	return out, nil
+}
+
 // Export writes the log as C2SP tlog-tiles, its checkpoint with the
 // cosignatures of it.
 func (w *Workspace) Export(ctx context.Context, dir string) (evlog.Head, error) {
@@ -259,9 +294,9 @@ func keptCheckpoints(vkey string) (map[string][]byte, error) {
 	return map[string][]byte{path: signed}, nil
 }
 
-// keepCheckpoint keeps the newest checkpoint beside the keys, if it is newer
-// than the one there.
-func (w *Workspace) keepCheckpoint(ctx context.Context) error {
+// KeepCheckpoint keeps the newest checkpoint beside the log's signing key, if
+// that is here, and the checkpoint is newer than the one there.
+func (w *Workspace) KeepCheckpoint(ctx context.Context) error {
 	h, err := w.Log.Head(ctx)
 	if err != nil {
 		return err

@@ -144,7 +144,7 @@ func Open(ctx context.Context, dir string, o Options) (*Workspace, error) {
 // checkpoint is kept beside that too: a failure to keep it is no failure to
 // close, and stemma doctor tells of it.
 func (w *Workspace) Close() error {
-	_ = w.keepCheckpoint(context.Background())
+	_ = w.KeepCheckpoint(context.Background())
 	return w.Log.Close()
 }
 
