@@ -177,6 +177,8 @@ func NewWitness(name, vkey, prefix string) (Witness, error) {
 	if err != nil {
 		if _, logErr := note.NewVerifier(vkey); logErr == nil {
 			err = fmt.Errorf("it is the key of a log, not of a witness")
+		} else if strings.Contains(err.Error(), "unknown verifier algorithm") {
+			err = fmt.Errorf("it is of a kind that is not understood here; Ed25519 cosignature keys (type 4) are")
 		}
 		return Witness{}, fmt.Errorf("witness key %q: %w", vkey, err)
 	}

@@ -146,6 +146,34 @@ func (w *Workspace) lastCosigned(ctx context.Context, verifier note.Verifier, p 
 	return out, nil
 }
 
+// Witnessed tells how many witnesses cosigned a tree of at least size entries,
+// if they meet the policy's quorum; 0 if they do not, or none is asked for.
+func (w *Workspace) Witnessed(ctx context.Context, size int64) (int, error) {
+	p, err := w.Policy()
+	if err != nil || p == nil || p.Quorum == witness.NoQuorum {
+		return 0, err
+	}
+	verifier, err := note.NewVerifier(w.Log.Key())
+	if err != nil {
+		return 0, err
+	}
+	last, err := w.lastCosigned(ctx, verifier, p)
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	has := func(name string) bool { at, ok := last[name]; return ok && at >= size }
+	for _, x := range p.Witnesses {
+		if has(x.Name) {
+			n++
+		}
+	}
+	if !p.Met(has) {
+		return 0, nil
+	}
+	return n, nil
+}
+
 // continues checks that the log continues a checkpoint of its own.
 func (w *Workspace) continues(ctx context.Context, c witness.Checkpoint) error {
 	h, err := w.Log.Head(ctx)

@@ -42,7 +42,17 @@ func TestEvidenceGivesTheSameBounds(t *testing.T) {
 			t.Fatalf("%+v %v", out, err)
 		}
 	}
-	h.batch(h.w) // recorded and not published
+	published, err := h.w.Log.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for len(h.batch(h.w)) == 0 { // recorded and not published
+	}
+	for size, want := range map[int64]int{0: 1, published.Size: 1, published.Size + 1: 0} {
+		if n, err := h.w.Witnessed(t.Context(), size); err != nil || n != want {
+			t.Errorf("%d entries are witnessed by %d, %v; want %d", size, n, err, want)
+		}
+	}
 	head, err := h.w.Log.Head(t.Context())
 	if err != nil {
 		t.Fatal(err)

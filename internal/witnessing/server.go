@@ -109,7 +109,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == "/livez" && r.Method == http.MethodGet:
 		fmt.Fprintln(w, "ok")
 		return
-	case r.URL.Path != "/add-checkpoint":
+	case !strings.HasSuffix(r.URL.Path, "/add-checkpoint"): // a proxy may leave its prefix
 		http.Error(w, "this is a witness (C2SP tlog-witness); it answers POST /add-checkpoint", http.StatusNotFound)
 		return
 	case r.Method != http.MethodPost:
