@@ -161,6 +161,9 @@ func controlsScope(c *cobra.Command, w *app.Workspace, g *graph.Graph, h evlog.H
 	env, _ := c.Flags().GetString("env")
 	o.Env = strings.TrimPrefix(env, "env:")
 	o.Log = controls.Log{Origin: w.Log.Origin(), Stewards: w.Stewards(), Published: uint64(h.Size) >= known} // Head checks the checkpoint's signature
+	if o.Log.Witnesses, err = w.Witnessed(c.Context(), int64(known)); err != nil {
+		return v, o, err
+	}
 	if o.Log.Root, err = rootAt(c.Context(), w, h, known); err != nil {
 		return v, o, err
 	}

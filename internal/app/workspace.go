@@ -125,7 +125,7 @@ func Find(dir string) (string, error) {
 
 // Open opens the workspace whose directory Find gave.
 func Open(ctx context.Context, dir string, o Options) (*Workspace, error) {
-	l, err := evlog.Open(ctx, dir, evlog.Options{Now: o.Now, SignerFor: keys.LoadLogKey})
+	l, err := evlog.Open(ctx, dir, evlog.Options{Now: o.Now, SignerFor: keys.LoadLogKey, Kept: keptCheckpoints})
 	if err != nil {
 		return nil, err
 	}
@@ -141,8 +141,13 @@ func Open(ctx context.Context, dir string, o Options) (*Workspace, error) {
 	return w, nil
 }
 
-// Close closes the workspace.
-func (w *Workspace) Close() error { return w.Log.Close() }
+// Close closes the workspace. Where the log's signing key is, its newest
+// checkpoint is kept beside that too: a failure to keep it is no failure to
+// close, and stemma doctor tells of it.
+func (w *Workspace) Close() error {
+	_ = w.KeepCheckpoint(context.Background())
+	return w.Log.Close()
+}
 
 // AddTrust puts a key into the trust list.
 func (w *Workspace) AddTrust(k statement.TrustedKey) error {

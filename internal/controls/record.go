@@ -130,7 +130,7 @@ func askLogWitnessed(s *scope, c *collector) {
 	if s.v.AsOf().Known == 0 {
 		return
 	}
-	it := Item{Ref: s.o.Log.Origin, Answer: Unknown, Says: "no cosignature of a witness is known", Command: "stemma log checkpoint"}
+	it := Item{Ref: s.o.Log.Origin, Answer: Unknown, Says: "no cosignature of a witness is known", Command: "stemma log publish"}
 	if n := s.o.Log.Witnesses; n > 0 {
 		it.Answer, it.Says = Yes, fmt.Sprintf("%d witnesses cosigned it", n)
 	}
