@@ -1,0 +1,3 @@
+package vindex
+
+type Key [32]byte
