@@ -64,6 +64,8 @@ type Tie struct {
 	Named bool
 	// Undated says that At is only the time of recording.
 	Undated bool
+	// Retires says, of a Deployed, that the deployment takes the thing down.
+	Retires bool
 }
 
 // Write makes a version current in its series.
@@ -433,6 +435,7 @@ func (r *reader) deployment(p *statement.Deployment) {
 	tie := func(typ prov.RelationType, t statement.Target) { r.tie(typ, id, t, at, undated) }
 	for i := range r.subjects {
 		tie(prov.Deployed, must(r.subjects[i].Target()))
+		r.Ties[len(r.Ties)-1].Retires = p.Action == "retire"
 	}
 	for _, x := range p.RunsAs {
 		tie(prov.RunsAs, named(x))

@@ -14,6 +14,7 @@ type clock struct {
 	read, wrote prov.Instant
 	dated       bool // some entry gives a time
 	failed      bool
+	running     bool   // it is said to have started, and not to have ended
 	inputs      string // the weakest completeness that is stated; "" when none is
 	entries     []uint64
 }
@@ -62,6 +63,7 @@ func (w *walk) clockOf(act string) (*clock, error) {
 	c.read, c.wrote = pick(c.start, first, c.end), pick(c.end, last, c.start)
 	c.dated = c.start != prov.Forever || c.end != prov.Beginning || first != prov.Forever
 	c.failed = !states["completed"] && (states["failed"] || states["aborted"])
+	c.running = (states["started"] || states["running"]) && !states["completed"] && !states["failed"] && !states["aborted"] && !states["other"]
 	if c.start == prov.Forever {
 		c.start = prov.Beginning
 	}

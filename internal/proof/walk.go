@@ -247,3 +247,17 @@ func (w *walk) readAs(key string) ([]string, error) {
 	}
 	return out, nil
 }
+
+// Closure gives the keys of what was made with some things, or of what they
+// were made from, they themselves included, in the order in which they are
+// reached, as the first size entries tell.
+func Closure(src Source, focus []string, down bool, size uint64) ([]string, error) {
+	w := newWalk(newLog(src, size), down)
+	if err := w.from(focus); err != nil {
+		return nil, err
+	}
+	if err := w.check(); err != nil {
+		return nil, err
+	}
+	return w.order, nil
+}

@@ -1,3 +1,0 @@
-package vindex
-
-type Key [32]byte
