@@ -74,7 +74,7 @@ func exitCode(err error) int {
 		return exitVerify
 	case errors.As(err, &use), errors.As(err, &ambiguous), errors.Is(err, prov.ErrRef), errors.As(err, &payload), errors.As(err, &bad):
 		return exitUsage
-	case errors.Is(err, query.ErrNotFound), errors.Is(err, evlog.ErrNotFound), errors.Is(err, evlog.ErrNotALog), errors.Is(err, keys.ErrNotFound), errors.Is(err, os.ErrNotExist):
+	case errors.Is(err, app.ErrUnsealed), errors.Is(err, query.ErrNotFound), errors.Is(err, evlog.ErrNotFound), errors.Is(err, evlog.ErrNotALog), errors.Is(err, keys.ErrNotFound), errors.Is(err, os.ErrNotExist):
 		return exitNotFound
 	case errors.As(err, &network), errors.As(err, &request) && request.Op != "parse":
 		return exitUnreachable
@@ -125,6 +125,7 @@ func command() *cobra.Command {
   stemma run -- python3 train.py
   stemma import openlineage events/*.json
   stemma why model:fraud@1
+  stemma prove unused dataset:tx@2026-03 --after 2026-03-15 -o unused.zip
   stemma bundle why model:fraud@1 -o fraud.zip
   stemma verify fraud.zip --log-key "$(stemma key log)"`,
 		SilenceUsage: true, SilenceErrors: true,
@@ -144,7 +145,7 @@ func command() *cobra.Command {
 	root.PersistentFlags().String("dir", "", "the folder to work in (default: here; .stemma is looked for upwards)")
 	root.AddCommand(initCommand(), runCommand(), syncCommand(), recordCommand(), importCommand(), addCommand(), approveCommand(), deployCommand(), noticeCommand())
 	root.AddCommand(askCommands()...)
-	root.AddCommand(gateCommand(), validCommand(), controlsCommand(), policyCommand(), serveCommand(), bundleCommand(), verifyCommand(), logCommand(), keyCommand(), doctorCommand(), demoCommand(), versionCommand())
+	root.AddCommand(gateCommand(), validCommand(), controlsCommand(), policyCommand(), serveCommand(), proveCommand(), bundleCommand(), verifyCommand(), logCommand(), keyCommand(), doctorCommand(), demoCommand(), versionCommand())
 	return root
 }
 

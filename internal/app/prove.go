@@ -1,0 +1,187 @@
+package app
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/stemma-lineage/stemma/bundle"
+	"github.com/stemma-lineage/stemma/internal/evlog"
+	"github.com/stemma-lineage/stemma/internal/keys"
+	"github.com/stemma-lineage/stemma/internal/proof"
+	"github.com/stemma-lineage/stemma/prov"
+	"github.com/stemma-lineage/stemma/statement"
+	"github.com/stemma-lineage/stemma/vindex"
+)
+
+// ErrUnsealed says that the newest entry does not tell the root of the index,
+// so that nothing can be proved about the whole log.
+var ErrUnsealed = errors.New("the log is not sealed: entries stand after the last that tells the root of its index; stemma log seal appends one")
+
+// Seal appends the entry that tells the root of the index over all entries
+// before it, if the newest entry is not one already. It gives that entry's
+// index.
+func (w *Workspace) Seal(ctx context.Context, k keys.Key, more ...statement.Signer) (uint64, error) {
+	for range 8 { // others may append meanwhile
+		at, err := w.Sealed(ctx)
+		if !errors.Is(err, ErrUnsealed) {
+			return at, err
+		}
+		h, err := w.Log.Head(ctx)
+		if err != nil {
+			return 0, err
+		}
+		ix, err := w.indexAt(ctx, uint64(h.Size))
+		if err != nil {
+			return 0, err
+		}
+		root := ix.root()
+		ref := prov.Ref{Kind: prov.Resource, Name: "log/" + w.Log.Origin()}
+		out, err := w.Say(ctx, k, []statement.Subject{statement.NewSubject(ref, nil)}, &statement.Index{Version: statement.IndexVersion,
+			Size: uint64(h.Size), Root: hex.EncodeToString(root[:]), Keys: uint64(ix.len())}, more...)
+		if err != nil {
+			return 0, err
+		}
+		if out.Index == uint64(h.Size) {
+			return out.Index, nil
+		}
+	}
+	return 0, fmt.Errorf("%w: others appended entries each time before the root of the index could follow; try again when less is recorded", evlog.ErrBusy)
+}
+
+// Sealed gives the index of the newest entry if it tells the root of the index
+// over all before it. The error is ErrUnsealed.
+func (w *Workspace) Sealed(ctx context.Context) (uint64, error) {
+	h, err := w.Log.Head(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if h.Size == 0 {
+		return 0, ErrUnsealed
+	}
+	at := uint64(h.Size) - 1
+	content, err := w.Log.Entry(ctx, at)
+	if err != nil {
+		return 0, err
+	}
+	r, err := vindex.ReadEntry(content)
+	if err != nil {
+		return 0, err
+	}
+	if r.Index == nil || r.Index.Version != statement.IndexVersion || r.Index.Size != at {
+		return 0, ErrUnsealed
+	}
+	return at, nil
+}
+
+// Prove makes the bundle that proves the answer to a question over all entries
+// before the one at sealed, which tells the root of the index.
+func (w *Workspace) Prove(ctx context.Context, q proof.Question, sealed uint64) ([]byte, *proof.Answer, string, error) {
+	h, err := w.Log.HeadAt(ctx, int64(sealed)+1)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	ix, err := w.indexAt(ctx, sealed)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	src := &proving{ctx: ctx, w: w, ix: ix, p: &bundle.Proof{Question: q, Checkpoint: h.Checkpoint, Trust: statement.FormatTrust(w.Trust),
+		Lists: map[bundle.ListName][]uint64{}, Entries: map[uint64][]byte{}, Proofs: map[uint64]tlog.RecordProof{}}}
+	if _, err := proof.Ask(src, q, sealed); err != nil {
+		return nil, nil, "", err
+	}
+	if _, err := src.Entry(sealed); err != nil {
+		return nil, nil, "", err
+	}
+	prover := w.Log.Prover(ctx)
+	for i := range src.p.Entries {
+		if src.p.Proofs[i], err = prover.Inclusion(i, sealed+1); err != nil {
+			return nil, nil, "", err
+		}
+	}
+	if src.p.Index, err = ix.prove(src.keys); err != nil {
+		return nil, nil, "", err
+	}
+	v, err := note.NewVerifier(w.Log.Key())
+	if err != nil {
+		return nil, nil, "", err
+	}
+	b, a, text, err := bundle.WriteProof(src.p, v)
+	if err != nil {
+		return nil, nil, "", fmt.Errorf("making proof: %w; stemma log fsck tells more", err)
+	}
+	return b, a, text, nil
+}
+
+// SizeBefore gives how many entries were recorded before t.
+func (w *Workspace) SizeBefore(ctx context.Context, t time.Time) (uint64, error) {
+	return w.Log.SizeAt(ctx, t.Add(-time.Nanosecond))
+}
+
+// proving is the whole log as a source, which notes what is taken from it.
+type proving struct {
+	ctx  context.Context
+	w    *Workspace
+	ix   *indexed
+	p    *bundle.Proof
+	keys []vindex.Key
+}
+
+func (s *proving) List(rel vindex.Relation, x string) ([]uint64, error) {
+	k := vindex.KeyOf(rel, x)
+	s.keys = append(s.keys, k)
+	got := s.ix.list(k)
+	if len(got) > 0 {
+		s.p.Lists[bundle.ListName{Relation: rel, Of: x}] = got
+	}
+	return got, nil
+}
+
+func (s *proving) Entry(i uint64) ([]byte, error) {
+	if c, ok := s.p.Entries[i]; ok {
+		return c, nil
+	}
+	c, err := s.w.Log.Entry(s.ctx, i)
+	if err == nil {
+		s.p.Entries[i] = c
+	}
+	return c, err
+}
+
+// indexed is the index over the first entries of the log.
+type indexed struct {
+	lists map[vindex.Key][]uint64
+	m     *vindex.Map
+}
+
+func (w *Workspace) indexAt(ctx context.Context, size uint64) (*indexed, error) {
+	ix := &indexed{map[vindex.Key][]uint64{}, vindex.NewMap(nil)}
+	for e, err := range w.Log.Entries(ctx, 0, size) {
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range vindex.Keys(e.Content) {
+			ix.lists[k] = append(ix.lists[k], e.Index)
+		}
+	}
+	for k, l := range ix.lists {
+		ix.m.Set(k, vindex.ListHash(l))
+	}
+	return ix, nil
+}
+
+func (ix *indexed) root() vindex.Hash { return ix.m.Root() }
+
+func (ix *indexed) len() int { return ix.m.Len() }
+
+func (ix *indexed) list(k vindex.Key) []uint64 { return slices.Clip(ix.lists[k]) }
+
+func (ix *indexed) prove(ks []vindex.Key) ([]byte, error) {
+	return ix.m.Snapshot().Prove(ks).MarshalBinary()
+}
