@@ -35,6 +35,9 @@ const (
 	DecidedBy Relation = "decided-by"
 	// RevokedBy: the entry takes back the approval X.
 	RevokedBy Relation = "revoked-by"
+	// DeployedTo: the entry deploys to, or retires from, the place X: the key of
+	// the environment, a space, and the key of the service.
+	DeployedTo Relation = "deployed-to"
 	// RetractedBy: the entry retracts the entry whose index is X in decimal.
 	RetractedBy Relation = "retracted-by"
 	// CopiedBy: the entry holds the envelope whose SHA-256 in hexadecimal is X,
@@ -113,6 +116,9 @@ func (r *Reading) EachKey(f func(rel Relation, x string)) {
 		if d.Approval.Supersedes != "" {
 			f(RevokedBy, named(d.Approval.Supersedes).Ref.Key())
 		}
+	}
+	if r.Placed != nil {
+		f(DeployedTo, r.Placed.Place)
 	}
 	if r.Retracts != nil {
 		f(RetractedBy, strconv.FormatUint(*r.Retracts, 10))

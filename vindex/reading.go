@@ -23,6 +23,7 @@ type Reading struct {
 	Unread string
 	Ties   []Tie
 	Writes []Write
+	Placed *Placed   // of a deployment statement
 	Claim  *Claim    // of an activity statement
 	Says   *Decision // of an approval statement
 	// About are the keys of the things that it says something of.
@@ -66,6 +67,9 @@ type Tie struct {
 	Undated bool
 	// Retires says, of a Deployed, that the deployment takes the thing down.
 	Retires bool
+	// Lasting says that the tie holds from At on, until something ends it that
+	// this entry does not tell.
+	Lasting bool
 }
 
 // Write makes a version current in its series.
@@ -73,6 +77,13 @@ type Write struct {
 	Version string       // key
 	Act     string       // key of the writing activity, or empty: registered at At
 	At      prov.Instant // when there is no activity
+}
+
+// Placed says that from At on a deployment is what is in its place.
+type Placed struct {
+	ID    string // key of the deployment
+	Place string // the environment's key, a space, and the service's key
+	At    prov.Instant
 }
 
 // Claim is what the entry says of an activity's times and state. Times that it
@@ -424,6 +435,7 @@ func (r *reader) deployment(p *statement.Deployment) {
 		r.Reused = undated
 	}
 	id := r.own(ref)
+	r.Placed = &Placed{id, env.Key() + " " + svc.Key(), at}
 	if p.Action != "retire" {
 		r.names[env.Key()], r.names[svc.Key()] = true, true
 		r.fix(prov.DeployedTo, id, End{Key: env.Key()}, at)
@@ -525,6 +537,7 @@ func (r *reader) identity(p *statement.Identity) {
 			r.fix(prov.GrantsOn, gid, r.place(named(g.Resource)), g.From.Instant(at))
 		}
 	}
+	r.lasting()
 }
 
 func (r *reader) delegation(p *statement.Delegation) {
@@ -540,6 +553,14 @@ func (r *reader) delegation(p *statement.Delegation) {
 		r.fix(prov.AuthenticatesWith, child.Key, r.place(named(p.Credential)), at)
 	}
 	r.fixUndated(undated)
+	r.lasting()
+}
+
+// lasting marks the ties of a statement about what holds.
+func (r *reader) lasting() {
+	for i := range r.Ties {
+		r.Ties[i].Lasting = r.Ties[i].Type != prov.SameAs
+	}
 }
 
 func (r *reader) notice(p *statement.Notice) {

@@ -106,7 +106,7 @@ func proveQuestion(c *cobra.Command, args []string) (proof.Question, error) {
 	if q.Verb != proof.Unused {
 		return q, usage("--after belongs to the question unused; %s is about all times", q.Verb)
 	}
-	if n, err := strconv.ParseUint(s, 10, 63); err == nil && len(s) != 4 {
+	if n, err := strconv.ParseUint(s, 10, 63); err == nil {
 		q.Size = n
 		return q, nil
 	}

@@ -217,7 +217,7 @@ func (w *walk) target(t vindex.Tie) (string, error) {
 		return "", err
 	}
 	b, err := prov.ParseKey(bound)
-	if err != nil || b.Version == "" {
+	if err != nil || b.Version == "" || b.Kind != prov.Dataset {
 		return t.To.Key, err
 	}
 	return prov.ColumnOf(b, field).Key(), nil

@@ -123,7 +123,9 @@ type After struct {
 type Member struct {
 	Ref       string `json:"ref"`
 	Namespace string `json:"namespace,omitempty"`
-	Inputs    string `json:"inputs,omitempty"` // of an activity: completeness of its inputs
+	// Names are those that entries give to content.
+	Names  []string `json:"names,omitempty"`
+	Inputs string   `json:"inputs,omitempty"` // of an activity: completeness of its inputs
 }
 
 // Use is a tie that the closure follows.

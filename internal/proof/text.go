@@ -99,9 +99,14 @@ func (a *Answer) sentence() string {
 		}
 	}
 	uses := count(len(a.Uses), "1 relation is recorded", "%d relations are recorded")
+	doubts := count(len(a.Doubts), "see the 1 doubt below", "see the %d doubts below")
 	switch {
+	case a.Verdict == Inconclusive && a.Question.Verb == Why:
+		return fmt.Sprintf("%s; whether there are others, it cannot be said: %s", uses, doubts)
+	case a.Verdict == Inconclusive && a.Question.Verb == Approvals:
+		return fmt.Sprintf("%s; whether there are others, it cannot be said: %s", count(len(a.Decisions), "1 decision is recorded", "%d decisions are recorded"), doubts)
 	case a.Verdict == Inconclusive:
-		return fmt.Sprintf("it cannot be said: %s below", count(len(a.Doubts), "see the 1 doubt", "see the %d doubts"))
+		return fmt.Sprintf("it cannot be said: %s", doubts)
 	case a.Question.Verb == Approvals && a.Verdict == ProvenAbsent:
 		return "no entry decides on it"
 	case a.Question.Verb == Approvals:
@@ -137,7 +142,25 @@ func (a *Answer) inputs() string {
 	return fmt.Sprintf("the weakest class of the activities met is %s (%s); taken as complete: %s or stronger", a.Weakest, strings.Join(parts, ", "), a.Question.Accept)
 }
 
+// names gives, for content that has one name, that name.
+func (a *Answer) names() map[string]string {
+	out := map[string]string{}
+	for _, m := range a.Members {
+		if len(m.Names) == 1 {
+			out[m.Ref] = m.Names[0]
+		}
+	}
+	return out
+}
+
 func (a *Answer) details(b *strings.Builder) {
+	names := a.names()
+	name := func(ref string) string {
+		if n := names[ref]; n != "" {
+			return n
+		}
+		return ref
+	}
 	if len(a.Doubts) > 0 {
 		b.WriteString("doubts\n")
 		for _, d := range a.Doubts {
@@ -161,7 +184,7 @@ func (a *Answer) details(b *strings.Builder) {
 			if u.When != "" {
 				when = "  " + u.When
 			}
-			fmt.Fprintf(b, "  entry %d  recorded %s%s%s  %s %s %s\n", u.Entry, u.Recorded, at, when, u.From, u.Type, u.To)
+			fmt.Fprintf(b, "  entry %d  recorded %s%s%s  %s %s %s\n", u.Entry, u.Recorded, at, when, name(u.From), u.Type, name(u.To))
 		}
 	}
 	if len(a.Retracted) > 0 {
