@@ -311,7 +311,7 @@ type Result struct {
 	Size    uint64 // of the log at the checkpoint
 	Root    tlog.Hash
 	Entries int
-	Signers string
+	Signers string // as the bundle's own trust list says
 	// Trusted says what the caller's own trust list says of the signatures;
 	// empty when none was given.
 	Trusted string
@@ -342,18 +342,17 @@ func verify(data []byte, v note.Verifier, own *statement.Trust) (*Result, error)
 	}
 	var res *Result
 	c := Contents{}
-	if m.Format == ProofFormat {
+	if m.Format == ProofFormat { // it brings no trust list
 		var p *Proof
 		if res, p, err = verifyProof(data, files, v); err == nil {
-			c.Entries, c.Trust = p.Entries, p.Trust
+			c.Entries = p.Entries
 		}
 	} else if c, err = open(files); err == nil {
-		res, err = verifyAnswer(data, c, v)
+		if res, err = verifyAnswer(data, c, v); err == nil {
+			res.Signers, err = signatures(c)
+		}
 	}
 	if err != nil {
-		return nil, err
-	}
-	if res.Signers, err = signatures(c); err != nil {
 		return nil, err
 	}
 	if own != nil {

@@ -27,7 +27,6 @@ const ProofFormat = "stemma-bundle/v2"
 type Proof struct {
 	Question   proof.Question
 	Checkpoint []byte
-	Trust      []byte
 	Lists      map[ListName][]uint64 // those that are not empty
 	Index      []byte                // the pruned tree, as vindex.Proof is written
 	Entries    map[uint64][]byte
@@ -216,7 +215,7 @@ func (p *Proof) write(s *state) ([]byte, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	files = append(files, file{"summary.txt", []byte(text)}, file{"checkpoint", p.Checkpoint}, file{"trust", p.Trust},
+	files = append(files, file{"summary.txt", []byte(text)}, file{"checkpoint", p.Checkpoint},
 		file{"index/lists.json", data}, file{"index/proof", p.Index})
 	for _, i := range list {
 		files = append(files, file{fmt.Sprintf("entries/%d.json", i), p.Entries[i]})
@@ -262,10 +261,7 @@ func openProof(files []file) (*Proof, error) {
 	if err := decode(byName["question.json"], &p.Question); err != nil {
 		return nil, fmt.Errorf("question.json: %w", err)
 	}
-	p.Checkpoint, p.Trust, p.Index = byName["checkpoint"], byName["trust"], byName["index/proof"]
-	if err := oneForm(p.Trust); err != nil {
-		return nil, err
-	}
+	p.Checkpoint, p.Index = byName["checkpoint"], byName["index/proof"]
 	var lists []listJSON
 	if err := decode(byName["index/lists.json"], &lists); err != nil {
 		return nil, fmt.Errorf("index/lists.json: %w", err)

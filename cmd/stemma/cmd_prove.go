@@ -206,9 +206,10 @@ func verifiedProof(c *cobra.Command, res *bundle.Result) error {
 	fmt.Fprintf(out, "verified: nothing of this is taken on trust but the log's key\n")
 	fmt.Fprintf(out, "  lists       complete under the root of the index, which the log's last entry tells\n")
 	fmt.Fprintf(out, "  entries     %d, each in the log; the answer was computed from them\n", res.Entries)
-	fmt.Fprintf(out, "  signatures  %s\n", res.Signers)
 	if res.Trusted != "" {
-		fmt.Fprintf(out, "  by your own list: %s\n", strings.Replace(res.Trusted, "(names of keys as in the file trust)", "", 1))
+		fmt.Fprintf(out, "  signatures  %s\n", strings.Replace(res.Trusted, "(names of keys as in the file trust)", "(by your own list)", 1))
+	} else {
+		fmt.Fprintf(out, "  signatures  not looked at; --trust FILE says by your own list whose they are\n")
 	}
 	return nil
 }

@@ -91,7 +91,7 @@ func (w *Workspace) Prove(ctx context.Context, q proof.Question, sealed uint64) 
 	if err != nil {
 		return nil, nil, "", err
 	}
-	src := &proving{ctx: ctx, w: w, ix: ix, p: &bundle.Proof{Question: q, Checkpoint: h.Checkpoint, Trust: statement.FormatTrust(w.Trust),
+	src := &proving{ctx: ctx, w: w, ix: ix, p: &bundle.Proof{Question: q, Checkpoint: h.Checkpoint,
 		Lists: map[bundle.ListName][]uint64{}, Entries: map[uint64][]byte{}, Proofs: map[uint64]tlog.RecordProof{}}}
 	if _, err := proof.Ask(src, q, sealed); err != nil {
 		return nil, nil, "", err
