@@ -16,7 +16,7 @@ func store(files []file) ([]byte, error) {
 	w := zip.NewWriter(&b)
 	for _, f := range files {
 		h := &zip.FileHeader{Name: f.name, Method: zip.Store, CRC32: crc32.ChecksumIEEE(f.data), CompressedSize64: uint64(len(f.data)),
-			UncompressedSize64: uint64(len(f.data))}
+			UncompressedSize64: uint64(len(f.data)), CreatorVersion: 20, ReaderVersion: 20}
 		h.ModifiedDate = 1<<5 | 1 //nolint:staticcheck // the field that is written, without an extra field
 		m, err := w.CreateRaw(h)
 		if err == nil {
