@@ -1117,7 +1117,6 @@ class Reading:
                 self.writes.append((k, "", at))
         for s in self.subjects:
             self.tie("Deployed", k, subject(s), at, undated)
-            self.ties[-1].retires = p["action"] == "retire"
         for x in p["runsAs"]:
             self.tie("RunsAs", k, target(x), at, undated)
         for field, typ in (("credentials", "AuthenticatesWith"), ("secrets", "ReadsSecret"), ("tools", "CallsTool"), ("prompts", "UsesPrompt")):
@@ -1130,6 +1129,8 @@ class Reading:
         for field, typ in (("supersedes", "Supersedes"), ("restores", "Restores")):
             if p[field]:
                 self.tie(typ, k, target(p[field]), at, undated)
+        for t in self.ties:
+            t.retires = p["action"] == "retire" and t.type != "SameAs"
 
     def read_registry(self, p):
         at, undated = self.when(p["at"])

@@ -65,7 +65,7 @@ type Tie struct {
 	Named bool
 	// Undated says that At is only the time of recording.
 	Undated bool
-	// Retires says, of a Deployed, that the deployment takes the thing down.
+	// Retires says that it is of a deployment that takes things down.
 	Retires bool
 	// Lasting says that the tie holds from At on, until something ends it that
 	// this entry does not tell.
@@ -447,7 +447,6 @@ func (r *reader) deployment(p *statement.Deployment) {
 	tie := func(typ prov.RelationType, t statement.Target) { r.tie(typ, id, t, at, undated) }
 	for i := range r.subjects {
 		tie(prov.Deployed, must(r.subjects[i].Target()))
-		r.Ties[len(r.Ties)-1].Retires = p.Action == "retire"
 	}
 	for _, x := range p.RunsAs {
 		tie(prov.RunsAs, named(x))
@@ -471,6 +470,9 @@ func (r *reader) deployment(p *statement.Deployment) {
 	}
 	if p.Restores != "" {
 		tie(prov.Restores, named(p.Restores))
+	}
+	for i := range r.Ties {
+		r.Ties[i].Retires = p.Action == "retire" && r.Ties[i].Type != prov.SameAs
 	}
 }
 

@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"internal/importer/weights"},
 	{"internal/report", "internal/importer/formats", "internal/policy", "internal/catalog", "internal/oscal"},
 	{"bundle", "internal/capture", "internal/controls"},
-	{"internal/app", "internal/intake"},
+	{"internal/app", "internal/intake", "internal/prooftest"},
 	{"internal/story", "internal/gate"},
 	{"internal/admission"},
 	{"cmd/stemma"},
