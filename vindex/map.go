@@ -7,8 +7,8 @@ type ref uint32
 
 const (
 	kindLeaf  ref = 0 << 30
-	kindSmall ref = 1 << 30 // an inner node whose hash is computed when it is needed
-	kindBig   ref = 2 << 30 // an inner node that keeps its hash
+	kindSmall ref = 1 << 30 // an inner node below which hashes are computed when they are needed
+	kindBig   ref = 2 << 30 // an inner node that keeps the hashes of its sides
 	kindOver  ref = 3 << 30 // a node of a Snapshot of the past
 	kindMask  ref = 3 << 30
 	none      ref = 1<<32 - 1 // no node
@@ -17,10 +17,10 @@ const (
 // MaxLen is how many keys a Map holds at most.
 const MaxLen = 1<<30 - 1
 
-// smallLeaves is the number of leaves up to which an inner node keeps no hash.
-// Two thirds of the inner nodes of random keys are that small; to compute the
-// hash of one takes at most seven hashes.
-const smallLeaves = 4
+// smallLeaves is the number of leaves up to which an inner node keeps no
+// hashes. Seven of ten inner nodes of random keys are that small; to compute
+// the hash of one takes at most nine hashes.
+const smallLeaves = 5
 
 type leaf struct {
 	key Key
@@ -28,17 +28,13 @@ type leaf struct {
 }
 
 type inner struct {
-	kid [2]ref
-	bit uint8
+	kid   [2]ref
+	bit   uint8
+	stale [2]bool // of a big node: the hash of that side has to be computed
 }
 
-type hashed struct {
-	inner
-	hash Hash // zero: has to be computed
-}
-
-// Map is a map from keys to values with a root hash: a Patricia tree in three
-// arrays, about 87 bytes a key. Keys are never removed. It is changed in
+// Map is a map from keys to values with a root hash: a Patricia tree in a few
+// arrays, about 95 bytes a key. Keys are never removed. It is changed in
 // place: methods that change it (Set, Touch, Root, Snapshot) need it for
 // themselves; what a Snapshot offers may be called at once by many, until the
 // Map is changed.
@@ -47,8 +43,11 @@ type hashed struct {
 type Map struct {
 	leaves vec[leaf]
 	small  vec[inner]
-	big    vec[hashed]
+	big    vec[inner]
+	hashes vec[[2]Hash] // of the sides of each big node, beside each other
 	root   ref
+	hash   Hash   // of the root
+	stale  bool   // it has to be computed
 	change uint64 // counts changes, so that no Snapshot is used too long
 	value  func(n uint32) Hash
 }
@@ -115,15 +114,22 @@ func (m *Map) Root() Hash {
 	if m.root == none {
 		return EmptyRoot
 	}
-	return m.settle(m.root)
+	if m.stale {
+		m.hash = m.settle(m.root)
+		m.stale = false
+	}
+	return m.hash
 }
 
 func (m *Map) inner(r ref) *inner {
 	if r&kindMask == kindSmall {
 		return m.small.at(uint32(r &^ kindMask))
 	}
-	return &m.big.at(uint32(r &^ kindMask)).inner
+	return m.big.at(uint32(r &^ kindMask))
 }
+
+// side gives the hash of one side of a big node.
+func (m *Map) side(r ref, side int) *Hash { return &m.hashes.at(uint32(r &^ kindMask))[side] }
 
 // settle computes the hashes that are missing below r, and gives that of r.
 // It calls itself at most 256 times deep.
@@ -140,12 +146,14 @@ func (m *Map) settle(r ref) Hash {
 		a, b := m.settle(in.kid[0]), m.settle(in.kid[1])
 		return innerHash(in.bit, &a, &b)
 	default:
-		in := m.big.at(uint32(r &^ kindMask))
-		if in.hash == (Hash{}) {
-			a, b := m.settle(in.kid[0]), m.settle(in.kid[1])
-			in.hash = innerHash(in.bit, &a, &b)
+		in, hash := m.big.at(uint32(r&^kindMask)), m.hashes.at(uint32(r&^kindMask))
+		for side, stale := range in.stale {
+			if stale {
+				hash[side] = m.settle(in.kid[side])
+				in.stale[side] = false
+			}
 		}
-		return in.hash
+		return innerHash(in.bit, &hash[0], &hash[1])
 	}
 }
 
@@ -153,6 +161,7 @@ func (m *Map) settle(r ref) Hash {
 // none, and forgets the hashes above it.
 func (m *Map) place(k *Key) uint32 {
 	m.change++
+	m.stale = true
 	if m.root == none {
 		m.root = kindLeaf
 		return m.leaves.add(leaf{key: *k})
@@ -165,8 +174,9 @@ func (m *Map) place(k *Key) uint32 {
 		depth++
 		if r&kindMask == kindBig {
 			b := m.big.at(uint32(r &^ kindMask))
-			b.hash = Hash{}
-			r = b.kid[k.bit(b.bit)]
+			side := k.bit(b.bit)
+			b.stale[side] = true
+			r = b.kid[side]
 		} else {
 			in := m.small.at(uint32(r &^ kindMask))
 			r = in.kid[k.bit(in.bit)]
@@ -199,7 +209,7 @@ func (m *Map) insert(k *Key, d uint8, path []ref, below ref) uint32 {
 	switch {
 	case top == len(path): // all above are big
 		if m.count(below)+1 > smallLeaves {
-			m.hang(k, path, kindBig|ref(m.big.add(hashed{inner: node})))
+			m.hang(k, path, m.addBig(node))
 		} else {
 			m.hang(k, path, kindSmall|ref(m.small.add(node)))
 		}
@@ -207,7 +217,7 @@ func (m *Map) insert(k *Key, d uint8, path []ref, below ref) uint32 {
 		m.hang(k, path, kindSmall|ref(m.small.add(node)))
 	default: // the topmost small node gets a hash, the new one its place
 		place := path[top]
-		grown := kindBig | ref(m.big.add(hashed{inner: *m.inner(place)}))
+		grown := m.addBig(*m.inner(place))
 		m.hang(k, path[:top], grown)
 		path[top] = grown
 		*m.inner(place) = node
@@ -216,7 +226,15 @@ func (m *Map) insert(k *Key, d uint8, path []ref, below ref) uint32 {
 	return n
 }
 
-// hang puts a node below the last of path, on the side of k.
+// addBig makes a big node, whose hashes have to be computed.
+func (m *Map) addBig(in inner) ref {
+	in.stale = [2]bool{true, true}
+	m.hashes.add([2]Hash{})
+	return kindBig | ref(m.big.add(in))
+}
+
+// hang puts a node below the last of path, on the side of k. The hash of that
+// side is forgotten already.
 func (m *Map) hang(k *Key, path []ref, r ref) {
 	if len(path) == 0 {
 		m.root = r

@@ -58,7 +58,7 @@ func (s *Snapshot) path(k *Key) (*Key, *Hash, []byte) {
 	p := make([]byte, 0, 34*len(way))
 	for i := len(way) - 1; i >= 0; i-- {
 		in := s.inner(way[i])
-		h := s.hash(in.kid[1-k.bit(in.bit)])
+		h := s.side(way[i], 1-k.bit(in.bit))
 		p = append(binary.AppendUvarint(p, uint64(in.bit)), h[:]...)
 	}
 	key, val := s.leaf(r)

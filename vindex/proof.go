@@ -51,11 +51,11 @@ func (s *Snapshot) prove(b []byte, r ref, keys []Key) []byte {
 	split := partition(keys, func(k Key) bool { return k.bit(in.bit) == 1 })
 	switch {
 	case split == len(keys):
-		h := s.hash(in.kid[1])
+		h := s.side(r, 1)
 		b = append(append(b, tagLeft, in.bit), h[:]...)
 		return s.prove(b, in.kid[0], keys)
 	case split == 0:
-		h := s.hash(in.kid[0])
+		h := s.side(r, 0)
 		b = append(append(b, tagRight, in.bit), h[:]...)
 		return s.prove(b, in.kid[1], keys)
 	}

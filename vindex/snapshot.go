@@ -61,9 +61,16 @@ func (s *Snapshot) past(r ref, changed []uint32, at func(n uint32) (Hash, bool))
 		if right == none {
 			return left
 		}
-		a, b := s.hash(left), s.hash(right)
+		var h [2]Hash
 		node.inner = inner{kid: [2]ref{left, right}, bit: in.bit}
-		node.hash = innerHash(in.bit, &a, &b)
+		for side, kid := range node.kid {
+			if kid == in.kid[side] {
+				h[side] = s.side(r, side)
+			} else {
+				h[side] = s.hash(kid)
+			}
+		}
+		node.hash = innerHash(in.bit, &h[0], &h[1])
 	}
 	s.over = append(s.over, node)
 	return kindOver | ref(len(s.over)-1)
@@ -96,6 +103,9 @@ func (s Snapshot) Root() Hash {
 	if s.root == none {
 		return EmptyRoot
 	}
+	if s.root == s.m.root {
+		return s.m.hash
+	}
 	return s.hash(s.root)
 }
 
@@ -125,16 +135,26 @@ func (s *Snapshot) leaf(r ref) (*Key, *Hash) {
 }
 
 func (s *Snapshot) hash(r ref) Hash {
-	in := s.inner(r)
-	switch {
-	case in == nil:
+	switch r & kindMask {
+	case kindLeaf:
 		k, v := s.leaf(r)
 		return leafHash(k, v)
-	case r&kindMask == kindBig:
-		return s.m.big.at(uint32(r &^ kindMask)).hash
-	case r&kindMask == kindOver:
-		return s.over[r&^kindMask].hash
+	case kindOver:
+		o := &s.over[r&^kindMask]
+		if o.leaf {
+			k, v := s.leaf(r)
+			return leafHash(k, v)
+		}
+		return o.hash
 	}
-	a, b := s.hash(in.kid[0]), s.hash(in.kid[1])
-	return innerHash(in.bit, &a, &b)
+	a, b := s.side(r, 0), s.side(r, 1)
+	return innerHash(s.inner(r).bit, &a, &b)
+}
+
+// side gives the hash of one side of an inner node.
+func (s *Snapshot) side(r ref, side int) Hash {
+	if r&kindMask == kindBig {
+		return *s.m.side(r, side)
+	}
+	return s.hash(s.inner(r).kid[side])
 }

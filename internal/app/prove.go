@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -13,12 +12,16 @@ import (
 
 	"github.com/stemma-lineage/stemma/bundle"
 	"github.com/stemma-lineage/stemma/internal/evlog"
+	"github.com/stemma-lineage/stemma/internal/index"
 	"github.com/stemma-lineage/stemma/internal/keys"
 	"github.com/stemma-lineage/stemma/internal/proof"
 	"github.com/stemma-lineage/stemma/prov"
 	"github.com/stemma-lineage/stemma/statement"
 	"github.com/stemma-lineage/stemma/vindex"
 )
+
+// IndexKeys is how the entries of a log are indexed.
+var IndexKeys = index.Keys{Version: statement.IndexVersion, Of: func(_ uint64, content []byte) []vindex.Key { return vindex.Keys(content) }}
 
 // ErrUnsealed says that the newest entry does not tell the root of the index,
 // so that nothing can be proved about the whole log.
@@ -37,14 +40,13 @@ func (w *Workspace) Seal(ctx context.Context, k keys.Key, more ...statement.Sign
 		if err != nil {
 			return 0, err
 		}
-		ix, err := w.indexAt(ctx, uint64(h.Size))
+		root, n, err := w.indexRoot(ctx, uint64(h.Size))
 		if err != nil {
 			return 0, err
 		}
-		root := ix.root()
 		ref := prov.Ref{Kind: prov.Resource, Name: "log/" + w.Log.Origin()}
 		out, err := w.Say(ctx, k, []statement.Subject{statement.NewSubject(ref, nil)}, &statement.Index{Version: statement.IndexVersion,
-			Size: uint64(h.Size), Root: hex.EncodeToString(root[:]), Keys: uint64(ix.len())}, more...)
+			Size: uint64(h.Size), Root: hex.EncodeToString(root[:]), Keys: n}, more...)
 		if err != nil {
 			return 0, err
 		}
@@ -53,6 +55,21 @@ func (w *Workspace) Seal(ctx context.Context, k keys.Key, more ...statement.Sign
 		}
 	}
 	return 0, fmt.Errorf("%w: others appended entries each time before the root of the index could follow; try again when less is recorded", evlog.ErrBusy)
+}
+
+// indexRoot gives the root of the index over the first entries, and how many
+// keys they have.
+func (w *Workspace) indexRoot(ctx context.Context, size uint64) (vindex.Hash, uint64, error) {
+	ix, _, err := w.Index(ctx, IndexKeys)
+	if err != nil {
+		return vindex.Hash{}, 0, err
+	}
+	n, err := ix.Len(size)
+	if err != nil {
+		return vindex.Hash{}, 0, err
+	}
+	root, err := ix.Root(size)
+	return root, uint64(n), err
 }
 
 // Sealed gives the index of the newest entry if it tells the root of the index
@@ -87,11 +104,11 @@ func (w *Workspace) Prove(ctx context.Context, q proof.Question, sealed uint64) 
 	if err != nil {
 		return nil, nil, "", err
 	}
-	ix, err := w.indexAt(ctx, sealed)
+	ix, _, err := w.Index(ctx, IndexKeys)
 	if err != nil {
 		return nil, nil, "", err
 	}
-	src := &proving{ctx: ctx, w: w, ix: ix, p: &bundle.Proof{Question: q, Checkpoint: h.Checkpoint,
+	src := &proving{ctx: ctx, w: w, ix: ix, size: sealed, p: &bundle.Proof{Question: q, Checkpoint: h.Checkpoint,
 		Lists: map[bundle.ListName][]uint64{}, Entries: map[uint64][]byte{}, Proofs: map[uint64]tlog.RecordProof{}}}
 	if _, err := proof.Ask(src, q, sealed); err != nil {
 		return nil, nil, "", err
@@ -105,7 +122,11 @@ func (w *Workspace) Prove(ctx context.Context, q proof.Question, sealed uint64) 
 			return nil, nil, "", err
 		}
 	}
-	if src.p.Index, err = ix.prove(src.keys); err != nil {
+	_, tree, err := ix.Prove(sealed, src.keys)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	if src.p.Index, err = tree.MarshalBinary(); err != nil {
 		return nil, nil, "", err
 	}
 	v, err := note.NewVerifier(w.Log.Key())
@@ -128,7 +149,8 @@ func (w *Workspace) SizeBefore(ctx context.Context, t time.Time) (uint64, error)
 type proving struct {
 	ctx  context.Context
 	w    *Workspace
-	ix   *indexed
+	ix   *index.Index
+	size uint64
 	p    *bundle.Proof
 	keys []vindex.Key
 }
@@ -136,11 +158,11 @@ type proving struct {
 func (s *proving) List(rel vindex.Relation, x string) ([]uint64, error) {
 	k := vindex.KeyOf(rel, x)
 	s.keys = append(s.keys, k)
-	got := s.ix.list(k)
+	got, err := s.ix.Entries(s.size, k)
 	if len(got) > 0 {
 		s.p.Lists[bundle.ListName{Relation: rel, Of: x}] = got
 	}
-	return got, nil
+	return got, err
 }
 
 func (s *proving) Entry(i uint64) ([]byte, error) {
@@ -152,36 +174,4 @@ func (s *proving) Entry(i uint64) ([]byte, error) {
 		s.p.Entries[i] = c
 	}
 	return c, err
-}
-
-// indexed is the index over the first entries of the log.
-type indexed struct {
-	lists map[vindex.Key][]uint64
-	m     *vindex.Map
-}
-
-func (w *Workspace) indexAt(ctx context.Context, size uint64) (*indexed, error) {
-	ix := &indexed{map[vindex.Key][]uint64{}, vindex.NewMap(nil)}
-	for e, err := range w.Log.Entries(ctx, 0, size) {
-		if err != nil {
-			return nil, err
-		}
-		for _, k := range vindex.Keys(e.Content) {
-			ix.lists[k] = append(ix.lists[k], e.Index)
-		}
-	}
-	for k, l := range ix.lists {
-		ix.m.Set(k, vindex.ListHash(l))
-	}
-	return ix, nil
-}
-
-func (ix *indexed) root() vindex.Hash { return ix.m.Root() }
-
-func (ix *indexed) len() int { return ix.m.Len() }
-
-func (ix *indexed) list(k vindex.Key) []uint64 { return slices.Clip(ix.lists[k]) }
-
-func (ix *indexed) prove(ks []vindex.Key) ([]byte, error) {
-	return ix.m.Snapshot().Prove(ks).MarshalBinary()
 }

@@ -4,19 +4,29 @@ package formats
 
 import (
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/internal/importer/a2a"
+	"github.com/stemma-lineage/stemma/internal/importer/aws"
 	"github.com/stemma-lineage/stemma/internal/importer/cyclonedx"
 	"github.com/stemma-lineage/stemma/internal/importer/dvc"
+	"github.com/stemma-lineage/stemma/internal/importer/gcp"
 	"github.com/stemma-lineage/stemma/internal/importer/git"
+	"github.com/stemma-lineage/stemma/internal/importer/github"
 	"github.com/stemma-lineage/stemma/internal/importer/githuboidc"
 	"github.com/stemma-lineage/stemma/internal/importer/huggingface"
 	"github.com/stemma-lineage/stemma/internal/importer/intoto"
+	"github.com/stemma-lineage/stemma/internal/importer/jwt"
+	"github.com/stemma-lineage/stemma/internal/importer/kubernetes"
+	"github.com/stemma-lineage/stemma/internal/importer/mcp"
 	"github.com/stemma-lineage/stemma/internal/importer/mlflow"
 	"github.com/stemma-lineage/stemma/internal/importer/modelsigning"
 	"github.com/stemma-lineage/stemma/internal/importer/openlineage"
 	"github.com/stemma-lineage/stemma/internal/importer/otel"
 	"github.com/stemma-lineage/stemma/internal/importer/provjson"
+	"github.com/stemma-lineage/stemma/internal/importer/scim"
 	"github.com/stemma-lineage/stemma/internal/importer/sigstore"
 	"github.com/stemma-lineage/stemma/internal/importer/spdx"
+	"github.com/stemma-lineage/stemma/internal/importer/spire"
+	"github.com/stemma-lineage/stemma/internal/importer/vault"
 	"github.com/stemma-lineage/stemma/internal/importer/vex"
 	"github.com/stemma-lineage/stemma/internal/importer/weights"
 	"github.com/stemma-lineage/stemma/statement"
@@ -55,5 +65,15 @@ func All(o Options) []importer.Importer {
 		dvc.Importer{},
 		huggingface.Importer{},
 		weights.Importer{},
+		aws.Importer{},
+		gcp.Importer{},
+		github.Importer{},
+		spire.Importer{},
+		scim.Importer{},
+		vault.Importer{},
+		kubernetes.Importer{},
+		mcp.Importer{},
+		a2a.Importer{},
+		jwt.Importer{},
 	}
 }
