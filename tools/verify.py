@@ -560,12 +560,15 @@ DERIVED[1]["from"] = many(INPUT)
 EVIDENCE = obj(digest=DIGEST, mediaType="str", size="int", name="str", importer="str", importerVersion="str", redacted=many("str"), notes=many("str"),
                verified=maybe(obj(by="str", identity="str", result="str", reason="str")))
 SUBJECT = obj(name="str", digest=DIGEST, annotations=table("str"))
-GRANT = obj(resource="str", scope=many("str"), until="time")
+GRANT = obj(resource="str", scope=many("str"), until="time", deny="bool", notScope=many("str"), notResource=many("str"), condition="str", via="str")
 GRANT[1]["from"] = "time"
 ROLE = obj(role="str", until="time")
 ROLE[1]["from"] = "time"
-ITEM = obj(ref="str", state="str", owner="str", memberOf=many("str"), canAssume=many("str"), secrets=many("str"), roles=many(ROLE), grants=many(GRANT),
-           credentials=many(obj(ref="str", issuedAt="time", expiresAt="time")))
+CREDENTIAL = obj(ref="str", kind="str", state="str", issuedAt="time", expiresAt="time", rotatedAt="time", lastUsedAt="time", neverExpires="bool",
+                 scope=many("str"), storedIn="str", attributes=table("str"))
+ITEM = obj(ref="str", state="str", owner="str", human="str", createdAt="time", lastUsedAt="time", memberOf=many("str"), canAssume=many("str"),
+           runsAs=many("str"), secrets=many("str"), roles=many(ROLE), grants=many(GRANT), credentials=many(CREDENTIAL),
+           trust=many(obj(principal="str", condition="str", deny="bool")), attributes=table("str"))
 BASE = "https://stemma.dev/"
 VSA = "https://slsa.dev/verification_summary/v1"
 PREDICATES = {
@@ -583,7 +586,7 @@ PREDICATES = {
                                 identities=many(PARTY), reason="str", evidence=many(EVIDENCE)),
     BASE + "registry/v1": obj(mode="str", registry="str", name="str", namespace="str", alias="str", stage="bool", aliases=table(RESOURCE), removed="bool",
                               previous=maybe(RESOURCE), at="time", identities=many(PARTY), reason="str", evidence=many(EVIDENCE)),
-    BASE + "identity/v1": obj(mode="str", source="str", at="time", items=many(ITEM), evidence=many(EVIDENCE)),
+    BASE + "identity/v1": obj(mode="str", source="str", at="time", grade="str", items=many(ITEM), evidence=many(EVIDENCE)),
     BASE + "delegation/v1": obj(parent="str", child="str", onBehalfOf="str", scope=many("str"), issuedAt="time", expiresAt="time", credential="str",
                                 chain=many("str"), grade="str", evidence=many(EVIDENCE)),
     BASE + "notice/v1": obj(kind="str", id="str", since="time", until="time", severity="str", source="str", description="str", at="time", evidence=many(EVIDENCE)),
@@ -773,20 +776,26 @@ def check(typ, p):
         parties(p["identities"])
     elif name == "identity":
         need(p["mode"] in ("event", "snapshot") and (p["mode"] == "event" or p["source"]))
+        need(p["grade"] in ("", "observed", "declared", "self-reported"))
         for it in p["items"]:
             target(it["ref"])
-            need(it["state"] in ("", "active", "retired"))
-            for x in ([it["owner"]] if it["owner"] else []) + it["memberOf"] + it["canAssume"] + it["secrets"]:
+            need(it["state"] in ("", "active", "inactive", "retired") and it["human"] in ("", "yes", "no"))
+            for x in ([it["owner"]] if it["owner"] else []) + it["memberOf"] + it["canAssume"] + it["runsAs"] + it["secrets"]:
                 target(x)
             for c in it["credentials"]:
                 target(c["ref"])
                 order(c["issuedAt"], c["expiresAt"])
+                need(c["state"] in ("", "active", "inactive", "expired", "revoked"))
+                if c["storedIn"]:
+                    target(c["storedIn"])
             for r in it["roles"]:
                 of_kind(r["role"], "role")
                 order(r["from"], r["until"])
             for g in it["grants"]:
                 target(g["resource"])
                 order(g["from"], g["until"])
+            for x in it["trust"]:
+                target(x["principal"])
     elif name == "delegation":
         target(p["parent"])
         target(p["child"])
@@ -1157,28 +1166,35 @@ class Reading:
         for it in p["items"]:
             k = self.named(it["ref"])
             self.about.add(k)
-
-            def rel(typ, to, at=at):
-                self.fix(typ, k, self.named(to), at, undated)
             if it["owner"]:
-                rel("OwnedBy", it["owner"])
-            for x in it["memberOf"]:
-                rel("MemberOf", x)
+                self.fix("OwnedBy", k, self.named(it["owner"]), at)
+            for field, typ in (("memberOf", "MemberOf"), ("canAssume", "CanAssume"), ("runsAs", "RunsAs"), ("secrets", "ReadsSecret")):
+                for x in it[field]:
+                    self.fix(typ, k, self.named(x), at)
             for x in it["roles"]:
-                rel("MemberOf", x["role"], at if x["from"] is None else x["from"])
-            for x in it["canAssume"]:
-                rel("CanAssume", x)
-            for x in it["secrets"]:
-                rel("ReadsSecret", x)
+                self.fix("MemberOf", k, self.named(x["role"]), at if x["from"] is None else x["from"])
             for c in it["credentials"]:
-                self.about.add(key(target(c["ref"])[0]))
-                rel("AuthenticatesWith", c["ref"], at if c["issuedAt"] is None else c["issuedAt"])
+                self.credential(k, c, at)
             for n, g in enumerate(it["grants"]):
                 grant = key(("grant", "", "%s/%s/%d" % (self.id, it["ref"], n), ""))
                 since = at if g["from"] is None else g["from"]
-                self.fix("Granted", k, grant, since)
+                if not g["deny"]:
+                    self.fix("Granted", k, grant, since)
                 self.fix("GrantsOn", grant, self.named(g["resource"]), since)
+            for x in it["trust"]:
+                if not x["deny"]:
+                    self.fix("CanAssume", self.named(x["principal"]), k, at)
+        self.fix_undated(undated)
         self.lasting()
+
+    def credential(self, k, c, at):
+        cred = self.named(c["ref"])
+        self.about.add(cred)
+        since, until = at if c["issuedAt"] is None else c["issuedAt"], FOREVER if c["expiresAt"] is None else c["expiresAt"]
+        if c["state"] in ("expired", "revoked"):
+            until = min(until, at)
+        if since < until:
+            self.fix("AuthenticatesWith", k, cred, since)
 
     def read_delegation(self, p):
         self.subject_keys()

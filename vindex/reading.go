@@ -2,7 +2,6 @@ package vindex
 
 import (
 	"encoding/hex"
-	"fmt"
 	"maps"
 	"slices"
 
@@ -501,45 +500,6 @@ func (r *reader) registry(p *statement.Registry) {
 	for _, s := range about {
 		names(s, p.Alias)
 	}
-}
-
-func (r *reader) identity(p *statement.Identity) {
-	at, undated := r.or(p.At)
-	r.subjectKeys()
-	for _, it := range p.Items {
-		end := r.place(named(it.Ref))
-		id := end.Key
-		r.about[id] = true
-		rel := func(typ prov.RelationType, to string, at prov.Instant) {
-			r.fix(typ, id, r.place(named(to)), at)
-			r.Ties[len(r.Ties)-1].Undated = undated
-		}
-		if it.Owner != "" {
-			rel(prov.OwnedBy, it.Owner, at)
-		}
-		for _, x := range it.MemberOf {
-			rel(prov.MemberOf, x, at)
-		}
-		for _, x := range it.Roles {
-			rel(prov.MemberOf, x.Role, x.From.Instant(at))
-		}
-		for _, x := range it.CanAssume {
-			rel(prov.CanAssume, x, at)
-		}
-		for _, x := range it.Secrets {
-			rel(prov.ReadsSecret, x, at)
-		}
-		for _, c := range it.Credentials {
-			r.about[named(c.Ref).Ref.Key()] = true
-			rel(prov.AuthenticatesWith, c.Ref, c.IssuedAt.Instant(at))
-		}
-		for i, g := range it.Grants {
-			gid := prov.Ref{Kind: prov.Grant, Name: fmt.Sprintf("%s/%s/%d", r.id, it.Ref, i)}.Key()
-			r.fix(prov.Granted, id, End{Key: gid}, g.From.Instant(at))
-			r.fix(prov.GrantsOn, gid, r.place(named(g.Resource)), g.From.Instant(at))
-		}
-	}
-	r.lasting()
 }
 
 func (r *reader) delegation(p *statement.Delegation) {

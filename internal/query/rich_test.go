@@ -97,8 +97,10 @@ func (m *maker) odd() {
 			From: []statement.DerivedInput{{Resource: m.anything()}}}}}, about(m.anything()))
 	case 13:
 		m.h.add(m.t, &statement.Identity{Mode: "event", Source: "x", At: m.time(50), Items: []statement.IdentityItem{{Ref: pick(m, "sa:etl", "agent:x"), Owner: "team:t",
+			RunsAs: []string{"sa:other"}, Trust: []statement.TrustItem{{Principal: "sa:t", Deny: m.is(50)}}, Credentials: []statement.CredentialItem{
+				{Ref: pick(m, "credential:k", "credential:z@1"), State: pick(m, "", "revoked", "expired"), IssuedAt: m.time(50)}},
 			MemberOf: []string{"team:t"}, CanAssume: []string{"sa:other"}, Secrets: []string{"secret:s"}, Roles: []statement.RoleItem{{Role: "role:r"}},
-			Grants: []statement.GrantItem{{Resource: m.series()}}}}}, subject("sa:etl", nil))
+			Grants: []statement.GrantItem{{Resource: m.series(), Deny: m.is(30)}}}}}, subject("sa:etl", nil))
 	}
 }
 
