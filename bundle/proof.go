@@ -70,6 +70,11 @@ func (s *proved) List(rel vindex.Relation, x string) ([]uint64, error) {
 	if vindex.ListHash(got) != v {
 		return nil, fmt.Errorf("index/lists.json: the list %s %s is not the one that the index has", rel, x)
 	}
+	for i := 1; i < len(got); i++ {
+		if got[i] <= got[i-1] {
+			return nil, fmt.Errorf("the list %s %s does not ascend, so the index is not what it should be", rel, x)
+		}
+	}
 	s.lists[name] = true
 	return got, nil
 }

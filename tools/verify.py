@@ -2078,8 +2078,10 @@ class Bundle:
         for i in m["entries"]:
             if not isinstance(i, int) or isinstance(i, bool) or i < 0:
                 raise Bad("bundle.json: an entry is no number")
-            self.entries[i] = self.member("entries/%d.json" % i)
-            proof = self.member("proofs/%d.txt" % i).decode("ascii", "replace").split()
+            if "entries/%d.json" % i not in self.files:
+                raise Bad("entry %d is missing" % i)
+            self.entries[i] = self.files["entries/%d.json" % i]
+            proof = self.files.get("proofs/%d.txt" % i, b"").decode("ascii", "replace").split()
             self.proofs[i] = [b64(x) for x in proof]
             if any(len(h) != 32 for h in self.proofs[i]):
                 raise Bad("proofs/%d.txt: a line is no hash" % i)
@@ -2117,6 +2119,8 @@ class Bundle:
         got = self.lists[rel, x]
         if list_hash(got) != value:
             raise Bad("index/lists.json: the list %s %s is not the one that the index has" % (rel, x))
+        if any(b <= a for a, b in zip(got, got[1:])):
+            raise Bad("the list %s %s does not ascend, so the index is not what it should be" % (rel, x))
         self.taken.add((rel, x))
         return got
 
