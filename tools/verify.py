@@ -2197,7 +2197,9 @@ def main(args):
     sys.setrecursionlimit(10000)
     try:
         _, words = Bundle(data).verify(log_key)
-    except Bad as e:
+    except Exception as e:  # whatever a made-up bundle leads to, it is not verified
+        if not isinstance(e, (Bad, Unread)):
+            e = "it is malformed (%s: %s)" % (type(e).__name__, e)
         print("UNVERIFIABLE")
         print("verify.py: %s: the bundle does not verify: %s" % (args[0], e), file=sys.stderr)
         return 12

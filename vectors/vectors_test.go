@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -407,6 +409,55 @@ func TestSecondVerifier(t *testing.T) {
 		good, bad := "0\n"+string(x.Verdict)+"\n", "12\nUNVERIFIABLE\n"
 		if x.Verdict != "" && !strings.HasPrefix(parts[i], good) || x.Verdict == "" && (!strings.HasPrefix(parts[i], bad) || !strings.Contains(parts[i], x.Fails)) {
 			t.Errorf("%s: %s; want %q %q", x.File, parts[i], x.Verdict, x.Fails)
+		}
+	}
+}
+
+// TestFlippedBytes changes bytes of a good bundle at random places: neither
+// program takes any of them.
+func TestFlippedBytes(t *testing.T) {
+	key, _ := read(t)
+	v, err := note.NewVerifier(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err := os.ReadFile("good/used.zip")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, seed := t.TempDir(), uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	args := []string{"-B", "-c", script, filepath.Join("..", "tools"), key}
+	for i := range 1500 {
+		b := slices.Clone(good)
+		at := r.IntN(len(b))
+		b[at] ^= 1 << r.IntN(8)
+		if _, err := bundle.Verify(b, v, nil); !errors.Is(err, bundle.ErrVerify) {
+			t.Errorf("byte %d changed: %v", at, err)
+		}
+		if i < 60 {
+			name := filepath.Join(dir, fmt.Sprintf("%d.zip", at))
+			if err := os.WriteFile(name, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			args = append(args, name)
+		}
+	}
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		if os.Getenv("STEMMA_TEST_REQUIRE") == "all" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	out, err := exec.Command(python, args...).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, part := range strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00") {
+		if !strings.HasPrefix(part, "12\n") || strings.Contains(part, "malformed") {
+			t.Errorf("%s: %s", args[5+i], part)
 		}
 	}
 }
