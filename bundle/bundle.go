@@ -16,6 +16,33 @@
 // What it proves: each entry is in the log of the checkpoint; the answer is
 // what these entries say. What it does not prove: that no other entry of the
 // log would change the answer. The page says so.
+//
+// # Bundles with a completeness proof
+//
+// The format stemma-bundle/v2 proves that too. Its container has one form
+// (PKWARE APPNOTE 6.3): members stored, in this order, versions 2.0, no flags,
+// the time 1980-01-01 00:00, no extra fields and no comments:
+//
+//	bundle.json         {"format":"stemma-bundle/v2","origin":…,"entries":[…]}
+//	question.json       the question (package internal/proof, Question)
+//	answer.json         the answer (Answer)
+//	summary.txt         the answer in words
+//	checkpoint          the log's signed checkpoint
+//	index/lists.json    [{"relation":…,"of":…,"entries":[…]},…]: the lists that
+//	                    the walk reads and that are not empty, sorted by
+//	                    relation and thing
+//	index/proof         the pruned tree over the keys of all lists that the walk
+//	                    reads (package vindex, Proof)
+//	entries/N.json      the entries that the walk reads, and the last one under
+//	                    the checkpoint
+//	proofs/N.txt        their inclusion proofs
+//	index.html          the words for a browser
+//
+// The last entry under the checkpoint tells the root of the index over all
+// entries before it. JSON stands on one line ended by a newline; no letter is
+// escaped that need not be, but U+2028 and U+2029 are. All members but the
+// checkpoint, the proofs and the entries follow from the others, and a verifier
+// writes them anew. docs/proofs.md says what is checked, in which order.
 package bundle
 
 import (

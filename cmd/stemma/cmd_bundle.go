@@ -246,6 +246,9 @@ func logFsck(c *cobra.Command, w *app.Workspace, _ []string) error {
 		return err
 	}
 	r.Findings = append(r.Findings, stale...)
+	if err := w.CheckIndex(c.Context(), app.IndexKeys); err != nil {
+		r.Findings = append(r.Findings, "index: "+err.Error())
+	}
 	fmt.Fprintf(c.OutOrStdout(), "%d entries, %d tiles, %d pieces of evidence\n", r.Entries, r.Tiles, n)
 	for _, f := range r.Findings {
 		fmt.Fprintf(c.OutOrStdout(), "✗ %s\n", f)

@@ -226,7 +226,10 @@ func demo(ctx context.Context, dir string, out io.Writer) error {
 			return fmt.Errorf("the demo's question %v ended with exit code %d", x.args, code)
 		}
 	}
-	return demoBundle(ctx, dir, w, k, out)
+	if err := demoBundle(ctx, dir, w, k, out); err != nil {
+		return err
+	}
+	return demoProofs(ctx, dir, w, out)
 }
 
 func join(args []string) string {

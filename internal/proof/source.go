@@ -186,7 +186,7 @@ func (l *log) check() error {
 		has := map[list]bool{}
 		r.EachKey(func(rel vindex.Relation, x string) { has[list{rel, x}] = true })
 		for id := range has {
-			if got, ok := l.lists[id]; ok && i < l.size && !slices.Contains(got, i) {
+			if got, ok := l.lists[id]; ok && i < l.size && !contains(got, i) {
 				return fmt.Errorf("%w: entry %d is missing in the list %s %s", ErrSource, i, id.rel, id.x)
 			}
 		}
@@ -210,4 +210,9 @@ func sortedKeys[V any](m map[uint64]V) []uint64 {
 	}
 	slices.Sort(out)
 	return out
+}
+
+func contains(list []uint64, i uint64) bool {
+	_, ok := slices.BinarySearch(list, i)
+	return ok
 }
