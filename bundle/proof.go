@@ -112,7 +112,7 @@ func (p *Proof) answer(v note.Verifier) (*state, error) {
 			return nil, err
 		}
 	}
-	x, indexRoot, err := p.rootEntry(size)
+	x, indexRoot, err := p.rootEntry(size, v)
 	if err != nil {
 		return nil, err
 	}
@@ -154,30 +154,12 @@ func included(i uint64, content []byte, p tlog.RecordProof, size uint64, root tl
 
 // rootEntry finds the root of the index: the last entry under the checkpoint
 // must tell it, over all entries before. So no entry can be outside the index.
-func (p *Proof) rootEntry(size uint64) (*statement.Index, vindex.Hash, error) {
-	var root vindex.Hash
+func (p *Proof) rootEntry(size uint64, v note.Verifier) (*statement.Index, vindex.Hash, error) {
 	content, ok := p.Entries[size-1]
 	if !ok {
-		return nil, root, fmt.Errorf("entry %d, the last under the checkpoint, is missing; it must tell the root of the index", size-1)
+		return nil, vindex.Hash{}, fmt.Errorf("entry %d, the last under the checkpoint, is missing; it must tell the root of the index", size-1)
 	}
-	r, err := vindex.ReadEntry(content)
-	if err != nil {
-		return nil, root, fmt.Errorf("entry %d: %w", size-1, err)
-	}
-	x := r.Index
-	switch {
-	case x == nil:
-		return nil, root, fmt.Errorf("entry %d, the last under the checkpoint, does not tell the root of the index; the entries that it leaves out are not proved", size-1)
-	case x.Version != statement.IndexVersion:
-		return nil, root, fmt.Errorf("entry %d: index version %q is not known; this program reads %s", size-1, x.Version, statement.IndexVersion)
-	case x.Size != size-1:
-		return nil, root, fmt.Errorf("entry %d: the index covers %d entries, and not the %d before it", size-1, x.Size, size-1)
-	}
-	b, err := hex.DecodeString(x.Root)
-	if err != nil || copy(root[:], b) != len(root) {
-		return nil, root, fmt.Errorf("entry %d: the root of the index is no hash", size-1)
-	}
-	return x, root, nil
+	return Root(size-1, content, v)
 }
 
 // WriteProof gives the bytes of a bundle with a completeness proof. The answer

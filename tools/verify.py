@@ -869,7 +869,12 @@ def read_envelope(data):
         need(s["sig"] is not None and 1 <= len(any64(s["sig"])) <= 64 << 10 and len(s["keyid"].encode()) <= 1024)
     payload = any64(e["payload"])
     need(e["payloadType"] == "application/vnd.in-toto+json")
-    return payload
+    return payload, [any64(s["sig"]) for s in e["signatures"]]
+
+
+def signed_by(payload, sigs, key):
+    """Tells whether one of the signatures is by the key, over the DSSE pre-authentication encoding."""
+    return any(ed_verify(key, b"DSSEv1 28 application/vnd.in-toto+json %d %s" % (len(payload), payload), s) for s in sigs)
 
 
 def any64(s):
@@ -914,7 +919,8 @@ class Reading:
         self.about, self.names, self.retracts, self.reused, self.index = set(), set(), None, False, None
         self.digest = sha256(self.envelope)
         try:
-            self.subjects, self.type, p = read_statement(read_envelope(self.envelope))
+            self.payload, self.sigs = read_envelope(self.envelope)
+            self.subjects, self.type, p = read_statement(self.payload)
         except Unread:
             self.unread = "it cannot be read"
             return
@@ -2131,11 +2137,16 @@ class Bundle:
             raise Bad("checkpoint: the log is empty")
         for i in sorted(self.entries):
             included(i, self.entries[i], self.proofs[i], size, root)
-        last = Reading(size - 1, self.entry(size - 1)).index
+        if size - 1 not in self.entries:
+            raise Bad("entry %d, the last under the checkpoint, is missing; it must tell the root of the index" % (size - 1))
+        r = Reading(size - 1, self.entry(size - 1))
+        last = r.index
         if last is None:
             raise Bad("entry %d, the last under the checkpoint, does not tell the root of the index; the entries that it leaves out are not proved" % (size - 1))
         if last["version"] != "stemma-vindex/v1":
             raise Bad("entry %d: the version of the index is not known" % (size - 1))
+        if not signed_by(r.payload, r.sigs, log_key.key):
+            raise Bad("entry %d tells a root of the index, but the log's key has not signed it" % (size - 1))
         if last["size"] != size - 1:
             raise Bad("entry %d: the index covers %d entries, and not the %d before it" % (size - 1, last["size"], size - 1))
         self.tree = Tree(self.member("index/proof"))

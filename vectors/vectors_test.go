@@ -244,6 +244,8 @@ func (m *maker) dishonest(l *prooftest.Log, h [][]byte, q proof.Question) {
 		}}, h), q, size))
 	m.bad("stale-root", "the root covers fewer entries than there are before it", "the index covers 8 entries, and not the 10 before it",
 		m.unchecked(m.log(prooftest.Options{Covers: 8}, h), q, size))
+	m.bad("unsigned-root", "somebody else who may record tells a root of the index", "the log's key has not signed it",
+		m.unchecked(m.log(prooftest.Options{Unsigned: true}, h), q, size))
 	tail := m.log(prooftest.Options{Tail: [][]byte{h[9]}}, h)
 	m.bad("truncated-tail", "an entry follows the one that tells the root", "does not tell the root of the index", m.unchecked(tail, q, size+1))
 	m.bad("descending-list", "the index has its lists in another order", "does not ascend", m.unchecked(m.log(prooftest.Options{Order: slices.Reverse[[]uint64]}, h), q, size))

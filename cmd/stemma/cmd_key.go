@@ -260,7 +260,7 @@ func demoWorkspace(ctx context.Context, dir string, out io.Writer) (*app.Workspa
 	if err != nil {
 		return nil, k, err
 	}
-	at, err := w.Seal(ctx, k)
+	at, err := w.Seal(ctx)
 	fmt.Fprintf(out, "%s  entry %2d  the root of the index over all entries before\n", clock.T.Format("2006-01-02 15:04"), at)
 	return w, k, err
 }

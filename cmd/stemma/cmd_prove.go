@@ -29,13 +29,12 @@ func proveCommand() *cobra.Command {
 
 The verdicts are PROVEN-ABSENT, PROVEN-NOT-AFTER, PROVEN-COMPLETE, USED and INCONCLUSIVE. unused ends with exit code 10 for USED and 11 for INCONCLUSIVE.
 
-The newest entry of the log must tell the root of its index. If it does not, one is appended first, signed with --key`,
+The newest entry of the log must tell the root of its index. If it does not, one is appended first, signed with the log's own key`,
 		Args: exactly("a question (unused, blast, why, approvals)", "one REF")}
 	c.Flags().StringP("output", "o", "", "the file to write the bundle to (without it the answer is only printed)")
 	c.Flags().String("after", "", "unused: from this time, or log size, on (default: ever)")
 	c.Flags().String("accept", statement.Observed, "the weakest class of inputs that is taken as complete: "+strings.Join(proof.Classes, ", "))
 	c.Flags().Bool("exact", false, "take REF as it is written, although no entry names it")
-	c.Flags().String("key", "default", "the key that signs the entry with the root of the index")
 	c.Flags().Bool("no-seal", false, "append nothing; fail if the newest entry does not tell the root of the index")
 	c.RunE = prove
 	return c
@@ -167,36 +166,28 @@ func provable(c *cobra.Command, w *app.Workspace, verb, text string, exact bool)
 // seal gives the entry that tells the root of the index, and appends it if
 // the newest entry is not one.
 func seal(c *cobra.Command, w *app.Workspace) (uint64, error) {
-	at, err := w.Sealed(c.Context())
-	if no, _ := c.Flags().GetBool("no-seal"); no || !errors.Is(err, app.ErrUnsealed) {
-		return at, err
+	if no, _ := c.Flags().GetBool("no-seal"); no {
+		return w.Sealed(c.Context())
 	}
-	name, _ := c.Flags().GetString("key")
-	k, err := loadKey(name)
-	if err != nil {
-		return 0, fmt.Errorf("the newest entry does not tell the root of the index, and none can be appended: %w", err)
-	}
-	return w.Seal(c.Context(), k)
+	return w.Seal(c.Context())
 }
 
 func sealCommand() *cobra.Command {
-	c := &cobra.Command{Use: "seal", Short: "Append the root of the index, if the newest entry does not tell it", Args: exactly0,
+	return &cobra.Command{Use: "seal", Short: "Append the root of the index, if the newest entry does not tell it", Args: exactly0,
 		Example: "  stemma log seal",
-		Long:    "A proof is about all entries before the one that tells the root of the index. stemma prove seals by itself; this command is for those who prove elsewhere, or who want the root in the log at a certain time."}
-	c.Flags().String("key", "default", "the signing key's name")
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		w, err := workspace(c)
-		if err != nil {
+		Long:    "A proof is about all entries before the one that tells the root of the index. stemma prove seals by itself; this command is for those who prove elsewhere, or who want the root in the log at a certain time. The entry is signed with the log's own key",
+		RunE: func(c *cobra.Command, _ []string) error {
+			w, err := workspace(c)
+			if err != nil {
+				return err
+			}
+			defer w.Close()
+			at, err := w.Seal(c.Context())
+			if err == nil {
+				fmt.Fprintf(c.OutOrStdout(), "entry %d tells the root of the index over the %d entries before it\n", at, at)
+			}
 			return err
-		}
-		defer w.Close()
-		at, err := seal(c, w)
-		if err == nil {
-			fmt.Fprintf(c.OutOrStdout(), "entry %d tells the root of the index over the %d entries before it\n", at, at)
-		}
-		return err
-	}
-	return c
+		}}
 }
 
 // verifiedProof prints what a bundle with a completeness proof proves.

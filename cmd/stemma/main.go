@@ -74,12 +74,14 @@ func exitCode(err error) int {
 		return exitVerify
 	case errors.As(err, &use), errors.As(err, &ambiguous), errors.Is(err, prov.ErrRef), errors.As(err, &payload), errors.As(err, &bad):
 		return exitUsage
-	case errors.Is(err, app.ErrUnsealed), errors.Is(err, query.ErrNotFound), errors.Is(err, evlog.ErrNotFound), errors.Is(err, evlog.ErrNotALog), errors.Is(err, keys.ErrNotFound), errors.Is(err, os.ErrNotExist):
+	case errors.Is(err, query.ErrNotFound), errors.Is(err, evlog.ErrNotFound), errors.Is(err, evlog.ErrNotALog), errors.Is(err, keys.ErrNotFound), errors.Is(err, os.ErrNotExist):
 		return exitNotFound
 	case errors.As(err, &network), errors.As(err, &request) && request.Op != "parse":
 		return exitUnreachable
 	case errors.Is(err, evlog.ErrReadOnly), errors.Is(err, os.ErrPermission):
 		return exitNotPermitted
+	case errors.Is(err, app.ErrUnsealed):
+		return exitNotFound
 	}
 	return exitFailure
 }

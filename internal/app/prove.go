@@ -13,9 +13,7 @@ import (
 	"github.com/stemma-lineage/stemma/bundle"
 	"github.com/stemma-lineage/stemma/internal/evlog"
 	"github.com/stemma-lineage/stemma/internal/index"
-	"github.com/stemma-lineage/stemma/internal/keys"
 	"github.com/stemma-lineage/stemma/internal/proof"
-	"github.com/stemma-lineage/stemma/prov"
 	"github.com/stemma-lineage/stemma/statement"
 	"github.com/stemma-lineage/stemma/vindex"
 )
@@ -29,47 +27,38 @@ var ErrUnsealed = errors.New("the log is not sealed: entries stand after the las
 
 // Seal appends the entry that tells the root of the index over all entries
 // before it, if the newest entry is not one already. It gives that entry's
-// index.
-func (w *Workspace) Seal(ctx context.Context, k keys.Key, more ...statement.Signer) (uint64, error) {
+// index. It is signed with the log's own key.
+func (w *Workspace) Seal(ctx context.Context) (uint64, error) {
+	signer, err := w.Log.Signer()
 	for range 8 { // others may append meanwhile
-		at, err := w.Sealed(ctx)
-		if !errors.Is(err, ErrUnsealed) {
-			return at, err
+		at, serr := w.Sealed(ctx)
+		if !errors.Is(serr, ErrUnsealed) {
+			return at, serr
+		}
+		if err != nil {
+			return 0, fmt.Errorf("%w: %w", ErrUnsealed, err)
 		}
 		h, err := w.Log.Head(ctx)
 		if err != nil {
 			return 0, err
 		}
-		root, n, err := w.indexRoot(ctx, uint64(h.Size))
+		size := uint64(h.Size)
+		root, n, err := w.indexRoot(ctx, size)
 		if err != nil {
 			return 0, err
 		}
-		ref := prov.Ref{Kind: prov.Resource, Name: "log/" + w.Log.Origin()}
-		out, err := w.Say(ctx, k, []statement.Subject{statement.NewSubject(ref, nil)}, &statement.Index{Version: statement.IndexVersion,
-			Size: uint64(h.Size), Root: hex.EncodeToString(root[:]), Keys: n}, more...)
+		env, err := bundle.FormatRoot(signer, &statement.Index{Version: statement.IndexVersion, Size: size, Root: hex.EncodeToString(root[:]), Keys: n})
 		if err != nil {
 			return 0, err
 		}
-		if out.Index == uint64(h.Size) {
-			return out.Index, nil
+		items := []evlog.Item{{RecordedBy: bundle.LogRef(w.Log.Origin()).String(), Envelope: env}}
+		out, err := w.Log.Append(ctx, items)
+		if err != nil {
+			return 0, err
 		}
+		w.follow(ctx, out, items, []statement.Parsed{statement.Read(env)})
 	}
 	return 0, fmt.Errorf("%w: others appended entries each time before the root of the index could follow; try again when less is recorded", evlog.ErrBusy)
-}
-
-// indexRoot gives the root of the index over the first entries, and how many
-// keys they have.
-func (w *Workspace) indexRoot(ctx context.Context, size uint64) (vindex.Hash, uint64, error) {
-	ix, _, err := w.Index(ctx, IndexKeys)
-	if err != nil {
-		return vindex.Hash{}, 0, err
-	}
-	n, err := ix.Len(size)
-	if err != nil {
-		return vindex.Hash{}, 0, err
-	}
-	root, err := ix.Root(size)
-	return root, uint64(n), err
 }
 
 // Sealed gives the index of the newest entry if it tells the root of the index
@@ -87,14 +76,33 @@ func (w *Workspace) Sealed(ctx context.Context) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	r, err := vindex.ReadEntry(content)
+	v, err := note.NewVerifier(w.Log.Key())
 	if err != nil {
 		return 0, err
 	}
-	if r.Index == nil || r.Index.Version != statement.IndexVersion || r.Index.Size != at {
+	_, root, err := bundle.Root(at, content, v)
+	if err != nil {
 		return 0, ErrUnsealed
 	}
+	if own, _, err := w.indexRoot(ctx, at); err != nil || own != root {
+		return 0, errors.Join(err, fmt.Errorf("%w; its newest entry tells the root %x, and the entries before give %x", ErrUnsealed, root, own))
+	}
 	return at, nil
+}
+
+// indexRoot gives the root of the index over the first entries, and how many
+// keys they have.
+func (w *Workspace) indexRoot(ctx context.Context, size uint64) (vindex.Hash, uint64, error) {
+	ix, _, err := w.Index(ctx, IndexKeys)
+	if err != nil {
+		return vindex.Hash{}, 0, err
+	}
+	n, err := ix.Len(size)
+	if err != nil {
+		return vindex.Hash{}, 0, err
+	}
+	root, err := ix.Root(size)
+	return root, uint64(n), err
 }
 
 // Prove makes the bundle that proves the answer to a question over all entries

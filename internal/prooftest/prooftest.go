@@ -15,7 +15,6 @@ import (
 
 	"github.com/stemma-lineage/stemma/bundle"
 	"github.com/stemma-lineage/stemma/internal/proof"
-	"github.com/stemma-lineage/stemma/prov"
 	"github.com/stemma-lineage/stemma/statement"
 	"github.com/stemma-lineage/stemma/vindex"
 )
@@ -36,6 +35,8 @@ type Options struct {
 	Tail [][]byte
 	// Seed makes another key for the log.
 	Seed byte
+	// Unsigned leaves the root entry without the log's signature.
+	Unsigned bool
 }
 
 // Log is a log whose index is sealed.
@@ -97,7 +98,7 @@ func New(contents [][]byte, o Options) (*Log, error) {
 		l.index.Set(k, vindex.ListHash(list))
 	}
 	l.Sealed = uint64(len(contents))
-	seal, err := l.seal(contents, covers)
+	seal, err := l.seal(contents, covers, o.Unsigned)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +110,7 @@ func New(contents [][]byte, o Options) (*Log, error) {
 	return l, nil
 }
 
-func (l *Log) seal(contents [][]byte, covers uint64) ([]byte, error) {
+func (l *Log) seal(contents [][]byte, covers uint64, unsigned bool) ([]byte, error) {
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	if n := len(contents); n > 0 {
 		e, err := statement.ParseEntry(contents[n-1])
@@ -119,8 +120,15 @@ func (l *Log) seal(contents [][]byte, covers uint64) ([]byte, error) {
 		at = e.RecordedAt
 	}
 	root := l.index.Root()
-	return Content(at, &statement.Index{Version: statement.IndexVersion, Size: covers, Root: hex.EncodeToString(root[:]), Keys: uint64(l.index.Len())},
-		statement.NewSubject(prov.Ref{Kind: prov.Resource, Name: "log/" + Origin}, nil))
+	x := &statement.Index{Version: statement.IndexVersion, Size: covers, Root: hex.EncodeToString(root[:]), Keys: uint64(l.index.Len())}
+	if unsigned {
+		return Content(at, x, statement.NewSubject(bundle.LogRef(Origin), nil))
+	}
+	env, err := bundle.FormatRoot(l.signer, x)
+	if err != nil {
+		return nil, err
+	}
+	return statement.FormatEntry(statement.Entry{RecordedAt: at, RecordedBy: bundle.LogRef(Origin).String(), Envelope: env})
 }
 
 // Content gives the content of an unsigned entry.
