@@ -1352,10 +1352,10 @@ class Walk:
             if r.recorded < last:
                 raise Bad("entry %d says that it was recorded before one that precedes it" % i)
             last = r.recorded
-            for k in r.keys():
+            for k in sorted(r.keys()):
                 if k in self.lists and i < self.size and i not in self.lists[k]:
                     raise Bad("entry %d is missing in the list %s %s" % (i, k[0], k[1]))
-        for k, got in self.lists.items():
+        for k, got in sorted(self.lists.items()):
             for i in got:
                 if k not in self.read[i].keys():
                     raise Bad("entry %d stands in the list %s %s, but has not this key" % (i, k[0], k[1]))
@@ -1543,6 +1543,7 @@ class Asker(Walk):
         k = thing_key(q["thing"])
         self.focus = self.things(k) if q.get("versions") else [k]
         self.named()
+        self.pairs()
         if self.verb == "unused":
             self.moment()
         {"unused": self.uses, "blast": self.uses, "why": self.origins, "approvals": self.decisions}[self.verb]()
@@ -1573,6 +1574,21 @@ class Asker(Walk):
                 if self.all(rel, k):
                     self.a["named"] = True
                     return
+
+    def pairs(self):
+        rel = {"why": "about", "approvals": "decided-by"}.get(self.verb, "used-by")
+        for k in self.focus:
+            r = parse_key(k)
+            if r[0] in DIGESTS:
+                continue
+            name = r[1] + "/" + r[2] if r[1] else r[2]
+            cuts = [i for i, c in enumerate(name) if c == "/" and 0 < i < len(name) - 1]
+            for o in [(r[0], "", name, r[3])] + [(r[0], name[:i], name[i + 1:], r[3]) for i in cuts]:
+                if o == r or key(o) in self.focus:
+                    continue
+                entries = self.list(rel, key(o))
+                if entries:
+                    self.doubt("pair", k, entries, "entries say something of the same text as another name (namespace \"%s\"); whether the two are the same, none says" % escape(o[1], False))
 
     def moment(self):
         n = self.q.get("size", 0)
@@ -1912,7 +1928,8 @@ def count(n, one, many_):
 
 
 def question_text(q):
-    name = q["thing"]["ref"] + (" (all versions)" if q.get("versions") else "")
+    ns = q["thing"].get("namespace", "")
+    name = q["thing"]["ref"] + (" (namespace %s)" % ns if ns else "") + (" (all versions)" if q.get("versions") else "")
     if q["verb"] == "unused":
         t = q.get("after", "")
         if not t and not q.get("size"):

@@ -34,7 +34,7 @@ The newest entry of the log must tell the root of its index. If it does not, one
 	c.Flags().StringP("output", "o", "", "the file to write the bundle to (without it the answer is only printed)")
 	c.Flags().String("after", "", "unused: from this time, or log size, on (default: ever)")
 	c.Flags().String("accept", statement.Observed, "the weakest class of inputs that is taken as complete: "+strings.Join(proof.Classes, ", "))
-	c.Flags().Bool("exact", false, "take REF as it is written, although no entry names it")
+	c.Flags().Bool("exact", false, "prove it of REF as it is written, although no entry names it")
 	c.Flags().Bool("no-seal", false, "append nothing; fail if the newest entry does not tell the root of the index")
 	c.RunE = prove
 	return c
@@ -136,11 +136,6 @@ func moment(c *cobra.Command, w *app.Workspace, q *proof.Question, sealed uint64
 
 // provable finds the one thing that a text names, and whether it is a series.
 func provable(c *cobra.Command, w *app.Workspace, verb, text string, exact bool) (proof.Thing, bool, error) {
-	if exact {
-		ref, err := knownRef(text)
-		t := proof.Thing{Ref: ref.String()}
-		return t, verb != proof.Why && ref.Version == "" && ref.Kind.Versioned(), err
-	}
 	g, _, err := w.Graph(c.Context())
 	if err != nil {
 		return proof.Thing{}, false, err
@@ -150,6 +145,10 @@ func provable(c *cobra.Command, w *app.Workspace, verb, text string, exact bool)
 		versions = query.One
 	}
 	ids, err := query.Resolve(g.At(prov.Now), text, versions)
+	if errors.Is(err, query.ErrNotFound) && exact {
+		ref, err := knownRef(text)
+		return proof.ThingOf(ref.Key()), verb != proof.Why && ref.Version == "" && ref.Kind.Versioned(), err
+	}
 	if errors.Is(err, query.ErrNotFound) {
 		return proof.Thing{}, false, fmt.Errorf("%w; --exact proves it of a name that no entry has", err)
 	}

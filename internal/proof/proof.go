@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/stemma-lineage/stemma/prov"
 	"github.com/stemma-lineage/stemma/vindex"
@@ -194,6 +195,9 @@ func Ask(src Source, q Question, covered uint64) (*Answer, error) {
 	if err := a.named(); err != nil {
 		return nil, err
 	}
+	if err := a.pairs(); err != nil {
+		return nil, err
+	}
 	switch q.Verb {
 	case Unused:
 		if err = a.moment(); err == nil {
@@ -326,6 +330,48 @@ func (a *asker) named() error {
 		}
 	}
 	return nil
+}
+
+// pairs tells of names that are written as the thing in question is, and are
+// another pair of namespace and name: two sources may mean the same by them.
+func (a *asker) pairs() error {
+	rel := map[string]vindex.Relation{Unused: vindex.UsedBy, Blast: vindex.UsedBy, Why: vindex.About, Approvals: vindex.DecidedBy}[a.q.Verb]
+	for _, k := range a.focus {
+		r, err := prov.ParseKey(k)
+		if err != nil || r.IsDigest() {
+			continue
+		}
+		whole := r
+		if r.Namespace != "" {
+			whole.Namespace, whole.Name = "", r.Namespace+"/"+r.Name
+		}
+		alike := []prov.Ref{whole}
+		for i := 1; i+1 < len(whole.Name); i++ {
+			if whole.Name[i] == '/' {
+				p := whole
+				p.Namespace, p.Name = whole.Name[:i], whole.Name[i+1:]
+				alike = append(alike, p)
+			}
+		}
+		for _, o := range alike {
+			if o == r || slices.Contains(a.focus, o.Key()) {
+				continue
+			}
+			entries, err := a.list(rel, o.Key())
+			if err != nil {
+				return err
+			}
+			if len(entries) > 0 {
+				a.doubt("pair", k, entries, "entries say something of the same text as another name (namespace \"%s\"); whether the two are the same, none says", namespaceText(o))
+			}
+		}
+	}
+	return nil
+}
+
+// namespaceText writes the namespace as it stands in the text of a Ref.
+func namespaceText(r prov.Ref) string {
+	return strings.TrimPrefix(prov.Ref{Kind: prov.Resource, Name: r.Namespace}.String(), "resource:")
 }
 
 // moment checks T: that so many entries, and not one more, were recorded

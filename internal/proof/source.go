@@ -183,16 +183,18 @@ func (l *log) check() error {
 			return fmt.Errorf("%w: entry %d says that it was recorded at %s, before one that precedes it", ErrSource, i, r.Recorded)
 		}
 		last = r.Recorded
-		has := map[list]bool{}
-		r.EachKey(func(rel vindex.Relation, x string) { has[list{rel, x}] = true })
-		for id := range has {
-			if got, ok := l.lists[id]; ok && i < l.size && !contains(got, i) {
-				return fmt.Errorf("%w: entry %d is missing in the list %s %s", ErrSource, i, id.rel, id.x)
+		var err error
+		r.EachKey(func(rel vindex.Relation, x string) {
+			if got, ok := l.lists[list{rel, x}]; ok && err == nil && i < l.size && !contains(got, i) {
+				err = fmt.Errorf("%w: entry %d is missing in the list %s %s", ErrSource, i, rel, x)
 			}
+		})
+		if err != nil {
+			return err
 		}
 	}
-	for id, got := range l.lists {
-		for _, i := range got {
+	for _, id := range l.names() {
+		for _, i := range l.lists[id] {
 			found := false
 			l.read[i].EachKey(func(rel vindex.Relation, x string) { found = found || id == list{rel, x} })
 			if !found {
@@ -201,6 +203,16 @@ func (l *log) check() error {
 		}
 	}
 	return nil
+}
+
+// names gives the lists that were read, sorted.
+func (l *log) names() []list {
+	out := make([]list, 0, len(l.lists))
+	for id := range l.lists {
+		out = append(out, id)
+	}
+	slices.SortFunc(out, func(a, b list) int { return slices.Compare([]string{string(a.rel), a.x}, []string{string(b.rel), b.x}) })
+	return out
 }
 
 func sortedKeys[V any](m map[uint64]V) []uint64 {

@@ -53,6 +53,9 @@ func count(n int, one, many string) string {
 
 func (q Question) text() string {
 	name := q.Thing.Ref
+	if q.Thing.Namespace != "" {
+		name += " (namespace " + q.Thing.Namespace + ")"
+	}
 	if q.Versions {
 		name += " (all versions)"
 	}
