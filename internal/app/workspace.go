@@ -162,6 +162,16 @@ func (w *Workspace) AddTrust(k statement.TrustedKey) error {
 	return durable.WriteFile(path, append(text, k.String()+"\n"...), 0o644)
 }
 
+// Stewards gives who set up the log, by the first line of its trust list: the
+// key that init was given. Whoever can write that file is trusted with it, as
+// with the rest of the list.
+func (w *Workspace) Stewards() []string {
+	if ks := w.Trust.Keys(); len(ks) > 0 {
+		return []string{ks[0].Principal}
+	}
+	return nil
+}
+
 // Record verifies envelopes against the trust list and appends them. One that
 // is not verified refuses all. Each is read once, for its signature and for
 // the graph in memory, if there is one.

@@ -19,7 +19,7 @@ const module = "github.com/stemma-lineage/stemma/"
 // layers lists the packages from the bottom up. A package imports only from
 // layers below its own.
 var layers = [][]string{
-	{"prov", "internal/durable"},
+	{"prov", "internal/durable", "internal/capture/trace/shim"},
 	{"statement"},
 	{"vindex", "internal/evlog", "internal/gen", "internal/graph", "internal/keys", "internal/importer", "internal/importer/rawjson", "internal/capture/trace"},
 	{"internal/index", "internal/proof", "internal/query", "internal/importer/importertest", "internal/importer/openlineage", "internal/importer/mlflow", "internal/importer/otel", "internal/importer/git", "internal/importer/githuboidc", "internal/importer/provjson", "internal/importer/sigstore", "internal/importer/bom", "internal/importer/rawyaml", "internal/importer/inventory"},
@@ -73,6 +73,24 @@ func TestPure(t *testing.T) {
 		for _, bad := range []string{"time.Now(", "time.Since(", "\tgo func", "\tgo "} {
 			if strings.Contains(text, bad) {
 				t.Errorf("%s: %s is pure and may not use %q", file, pkg, strings.TrimSpace(bad))
+			}
+		}
+	})
+}
+
+// early packages run before main, so they may import only what is initialised
+// early: path/filepath or net would let some hundred packages come first, and
+// each captured command waits for that.
+var early = map[string][]string{
+	"internal/capture/trace/shim": {"bytes", "encoding/json", "errors", "fmt", "golang.org/x/sys/unix", "maps", "os", "os/signal", "runtime", "slices", "strconv", "sync/atomic", "syscall", "time", "unsafe"},
+}
+
+func TestEarly(t *testing.T) {
+	eachFile(t, func(pkg, file string, imports []string, _ string) {
+		allowed, isEarly := early[pkg]
+		for _, im := range imports {
+			if isEarly && !slices.Contains(allowed, im) {
+				t.Errorf("%s: %s runs before main and may not import %s; move what needs it to the package above", file, pkg, im)
 			}
 		}
 	})
