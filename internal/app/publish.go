@@ -97,7 +97,7 @@ func (w *Workspace) Publish(ctx context.Context) (*Publication, error) {
 	a := witnessing.Asking{Checkpoint: cp, Log: verifier, Now: w.now,
 		Last: func(name string) int64 { return last[name] },
 		Prove: func(ctx context.Context, old int64) (tlog.TreeProof, error) {
-			return w.Prove(ctx, old, h.Size)
+			return w.Continuation(ctx, old, h.Size)
 		}}
 	out := &Publication{Policy: p, Replies: witnessing.Ask(ctx, a, p.Witnesses)}
 	for _, r := range out.Replies {
@@ -114,9 +114,9 @@ func (w *Workspace) Publish(ctx context.Context) (*Publication, error) {
 	return out, err
 }
 
-// Prove proves that the tree of size continues that of old; from the empty
+// Continuation proves that the tree of size continues that of old; from the empty
 // tree the proof is empty.
-func (w *Workspace) Prove(ctx context.Context, old, size int64) (tlog.TreeProof, error) {
+func (w *Workspace) Continuation(ctx context.Context, old, size int64) (tlog.TreeProof, error) {
 	if old == 0 || old == size {
 		return nil, nil
 	}
@@ -286,7 +286,7 @@ func (w *Workspace) Evidence(ctx context.Context, at time.Time, size int64) ([]w
 		if c.Tree.N > size {
 			continue
 		}
-		proof, err := w.Prove(ctx, c.Tree.N, size)
+		proof, err := w.Continuation(ctx, c.Tree.N, size)
 		if err != nil {
 			return nil, err
 		}
