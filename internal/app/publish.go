@@ -67,7 +67,8 @@ type Publication struct {
 	Replies    []witnessing.Reply
 }
 
-// Publish asks the witnesses of the policy to cosign the newest checkpoint and
+// Publish seals the log, so that whatever is asked of the published size can be
+// proved, asks the witnesses of the policy to cosign the newest checkpoint, and
 // keeps what they cosigned. A witness that fails is told in Replies and holds
 // up no other.
 func (w *Workspace) Publish(ctx context.Context) (*Publication, error) {
@@ -77,6 +78,9 @@ func (w *Workspace) Publish(ctx context.Context) (*Publication, error) {
 	}
 	if p == nil || len(p.Witnesses) == 0 {
 		return nil, ErrNoWitness
+	}
+	if _, err := w.Seal(ctx); err != nil && !errors.Is(err, ErrUnsealed) {
+		return nil, err // without the log's key it cannot be sealed, and is published as it is
 	}
 	h, err := w.Log.Head(ctx)
 	if err != nil {
