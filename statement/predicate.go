@@ -41,6 +41,12 @@ func newPredicate(typ string) Predicate {
 		return &Retraction{}
 	case VSAType:
 		return &VSA{}
+	case ErasureType:
+		return &Erasure{}
+	case HoldType:
+		return &Hold{}
+	case LogType:
+		return &LogState{}
 	}
 	return nil
 }
