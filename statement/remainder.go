@@ -250,3 +250,25 @@ func (h Hide) learn(was, is prov.Ref) error {
 	h.as[was] = is
 	return nil
 }
+
+// Stored is what a store holds at one position, erased or not.
+type Stored struct {
+	RecordedAt time.Time
+	RecordedBy string
+	Parsed     Parsed
+	Erased     bool
+	ErasedBy   uint64 // if Erased
+}
+
+// ReadStored reads the bytes of an entry, or what is left of one.
+func ReadStored(content []byte) (Stored, error) {
+	if IsRemainder(content) {
+		r, err := ParseRemainder(content)
+		return Stored{r.RecordedAt, r.RecordedBy, r.Parsed(), true, r.ErasedBy}, err
+	}
+	e, err := ParseEntry(content)
+	if err != nil {
+		return Stored{}, err
+	}
+	return Stored{RecordedAt: e.RecordedAt, RecordedBy: e.RecordedBy, Parsed: Read(e.Envelope)}, nil
+}

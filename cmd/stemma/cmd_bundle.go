@@ -153,8 +153,8 @@ func logKey(c *cobra.Command) (note.Verifier, error) {
 var errFsck = errors.New("the log is not as it should be")
 
 func logCommand() *cobra.Command {
-	c := &cobra.Command{Use: "log", Short: "The log itself: size, checkpoint, entries, check, export", Args: cobra.ArbitraryArgs,
-		Example: "  stemma log size\n  stemma log checkpoint\n  stemma log entry 12\n  stemma log fsck\n  stemma log export DIR",
+	c := &cobra.Command{Use: "log", Short: "The log itself: size, checkpoint, entries, check, export, erasure, holds", Args: cobra.ArbitraryArgs,
+		Example: "  stemma log size\n  stemma log checkpoint\n  stemma log entry 12\n  stemma log fsck\n  stemma log export DIR\n  stemma log erase 12 --reason \"request 2026-114\" --basis \"GDPR Art. 17(1)(b)\" --dry-run\n  stemma log hold list",
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usage("stemma log has no %q; stemma log --help lists what it has", args[0])
@@ -197,6 +197,7 @@ func logCommand() *cobra.Command {
 		}
 		return err
 	})
+	c.AddCommand(eraseCommand(), holdCommand(), closeCommand())
 	return c
 }
 
@@ -209,16 +210,26 @@ func logEntry(c *cobra.Command, w *app.Workspace, args []string) error {
 	if err != nil {
 		return err
 	}
+	s, err := statement.ReadStored(content)
+	if err != nil {
+		return err
+	}
+	if s.Erased {
+		c.PrintErrf("stemma: entry %d: its content was erased by entry %d; this is what is left of it\n", n, s.ErasedBy)
+	}
 	if st, _ := c.Flags().GetBool("statement"); st {
-		e, err := statement.ParseEntry(content)
-		if err != nil {
-			return err
+		switch {
+		case s.Erased:
+			r, err := statement.ParseRemainder(content)
+			if err != nil {
+				return err
+			}
+			content = r.Keep
+		case s.Parsed.Envelope == nil:
+			return s.Parsed.Err
+		default:
+			content = s.Parsed.Envelope.Payload
 		}
-		env, err := statement.ParseEnvelope(e.Envelope)
-		if err != nil {
-			return err
-		}
-		content = env.Payload
 	}
 	_, err = fmt.Fprintf(c.OutOrStdout(), "%s\n", content)
 	return err
@@ -240,6 +251,9 @@ func logFsck(c *cobra.Command, w *app.Workspace, _ []string) error {
 	}
 	r.Findings = append(r.Findings, stale...)
 	fmt.Fprintf(c.OutOrStdout(), "%d entries, %d tiles, %d pieces of evidence\n", r.Entries, r.Tiles, n)
+	if r.Erased > 0 {
+		fmt.Fprintf(c.OutOrStdout(), "erased, on an order that is in the log: the content of %s\n", counted(r.Erased, "entry", "entries"))
+	}
 	for _, f := range r.Findings {
 		fmt.Fprintf(c.OutOrStdout(), "✗ %s\n", f)
 	}
@@ -248,6 +262,13 @@ func logFsck(c *cobra.Command, w *app.Workspace, _ []string) error {
 	}
 	fmt.Fprintln(c.OutOrStdout(), "✓ all is as it should be")
 	return nil
+}
+
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 func knownRef(s string) (prov.Ref, error) {

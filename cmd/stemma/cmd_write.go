@@ -165,6 +165,9 @@ func (x *writing) say(c *cobra.Command, subjects []statement.Subject, p statemen
 }
 
 func entryText(a evlog.Appended) string {
+	if a.Erased {
+		return fmt.Sprintf("entry %d stood there, and entry %d erased its content; it is not recorded again", a.Index, a.ErasedBy)
+	}
 	if a.Duplicate {
 		return fmt.Sprintf("entry %d stood there already", a.Index)
 	}

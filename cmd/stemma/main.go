@@ -74,11 +74,11 @@ func exitCode(err error) int {
 		return exitVerify
 	case errors.As(err, &use), errors.As(err, &ambiguous), errors.Is(err, prov.ErrRef), errors.As(err, &payload), errors.As(err, &bad):
 		return exitUsage
-	case errors.Is(err, query.ErrNotFound), errors.Is(err, evlog.ErrNotFound), errors.Is(err, evlog.ErrNotALog), errors.Is(err, keys.ErrNotFound), errors.Is(err, os.ErrNotExist):
+	case errors.Is(err, query.ErrNotFound), errors.Is(err, evlog.ErrNotFound), errors.Is(err, evlog.ErrNotALog), errors.Is(err, keys.ErrNotFound), errors.Is(err, os.ErrNotExist), errors.Is(err, evlog.ErrErased):
 		return exitNotFound
 	case errors.As(err, &network), errors.As(err, &request) && request.Op != "parse":
 		return exitUnreachable
-	case errors.Is(err, evlog.ErrReadOnly), errors.Is(err, os.ErrPermission):
+	case errors.Is(err, evlog.ErrReadOnly), errors.Is(err, os.ErrPermission), errors.Is(err, app.ErrStanding), errors.Is(err, app.ErrHeld), errors.Is(err, evlog.ErrClosed):
 		return exitNotPermitted
 	}
 	return exitFailure

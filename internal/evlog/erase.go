@@ -35,6 +35,7 @@ var (
 	ErrErased    = errors.New("it was erased")
 	ErrClosed    = errors.New("the log is closed")
 	ErrNotErased = errors.New("the order cannot be carried out")
+	ErrGrew      = errors.New("the log grew in between")
 )
 
 // Unfinished is an order whose content is gone from the log, while something
@@ -47,9 +48,10 @@ type Unfinished struct {
 // Erase appends an order (erasure/v1) and replaces the content that it erases,
 // in one transaction. The order must state truly what it takes out: each of
 // its lines is compared with the entry. The caller has checked that who signed
-// may order it, and that no hold stands in the way; afterwards it carries out
-// the rest, with Unfinished, Scrub and Finish.
-func (l *Log) Erase(ctx context.Context, it Item) (Appended, error) {
+// may order it, and that no hold stood in the way when the log had size
+// entries: if it has more now, nothing is done and ErrGrew given. Afterwards
+// the caller carries out the rest, with Unfinished, Scrub and Finish.
+func (l *Log) Erase(ctx context.Context, it Item, size uint64) (Appended, error) {
 	order, err := orderOf(it.Envelope)
 	if err != nil {
 		return Appended{}, fmt.Errorf("erasing: %w", err)
@@ -57,6 +59,9 @@ func (l *Log) Erase(ctx context.Context, it Item) (Appended, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	out, err := l.appendWith(ctx, []Item{it}, func(a *appender, out []Appended) error {
+		if uint64(a.first) != size {
+			return ErrGrew
+		}
 		if _, err := a.c.ExecContext(ctx, "PRAGMA secure_delete=ON"); err != nil {
 			return err
 		}
@@ -140,13 +145,13 @@ func (l *Log) hasErased(ctx context.Context) (bool, error) {
 	return n > 0, explain(err)
 }
 
-// ErasedEntries gives how many entries were erased. A graph that was folded
-// when there were fewer holds what is not to be told any more.
-func (l *Log) ErasedEntries(ctx context.Context) (n int, err error) {
+// ErasedEntries gives how many of the first size entries were erased. A graph
+// that was folded when there were fewer holds what is not to be told any more.
+func (l *Log) ErasedEntries(ctx context.Context, size uint64) (n int, err error) {
 	if has, err := l.hasErased(ctx); err != nil || !has {
 		return 0, err
 	}
-	err = l.db.QueryRowContext(ctx, "SELECT count(*) FROM erased").Scan(&n)
+	err = l.db.QueryRowContext(ctx, "SELECT count(*) FROM erased WHERE entry < ?", int64(size)).Scan(&n)
 	return n, explain(err)
 }
 

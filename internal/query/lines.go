@@ -72,6 +72,11 @@ func Lines(v graph.View, verb, text string, opt Options, emit func(*Line) error)
 		}
 	}
 	p.end.Unknown = append(p.end.Unknown, b.doubtAll(p.unnamed)...)
+	b.answer.Unknown = nil
+	slices.Sort(p.cited)
+	b.erased(slices.Compact(p.cited))
+	sortUnknown(b.answer.Unknown)
+	p.end.Unknown = append(p.end.Unknown, b.answer.Unknown...)
 	return emit(&Line{End: &p.end})
 }
 
@@ -80,6 +85,7 @@ type pieces struct {
 	emit    func(*Line) error
 	done    bits
 	unnamed int
+	cited   []uint64 // entries that were erased, and on which a line rests
 	end     End
 }
 
@@ -119,5 +125,17 @@ func (p *pieces) piece(id graph.ID) error {
 	line := &Line{Item: it, Relations: b.sortedRelations(), Unknown: b.answer.Unknown}
 	sortUnknown(line.Unknown)
 	p.end.Relations += len(line.Relations)
+	for _, e := range it.Entries {
+		p.cite(e)
+	}
+	for _, r := range line.Relations {
+		p.cite(r.Entry)
+	}
 	return p.emit(line)
+}
+
+func (p *pieces) cite(entry uint64) {
+	if _, ok := p.l.b.v.Erased(entry); ok {
+		p.cited = append(p.cited, entry)
+	}
 }
