@@ -20,7 +20,7 @@ import (
 
 // erasure says that an entry was erased by a later one, and of which kinds
 // names in what is left are pseudonyms: a bit for each place in prov.Kinds, the
-// last for kinds of one's own.
+// last for kinds of one's own, and hidesRights.
 type erasure struct {
 	entry, by uint32
 	hidden    uint64
@@ -47,11 +47,28 @@ func (g *Graph) foldRemainder(index uint64, content []byte) error {
 			}
 		}
 	}
+	if e.hidden&kindBit(prov.Person) != 0 && tellsRights(p.Statement) {
+		e.hidden |= hidesRights
+	}
 	g.recorded.add(at)
 	g.erased.add(e)
 	g.foldStatement(k, at, r.RecordedBy, p)
 	g.publish()
 	return nil
+}
+
+// hidesRights says that the teams, roles, or other names of a person were told
+// in the entry, and that the person's name is gone.
+const hidesRights = 1 << 62
+
+func tellsRights(s *statement.Statement) bool {
+	switch p := s.Predicate.(type) {
+	case *statement.Identity:
+		return true
+	case *statement.Entity:
+		return len(p.SameAs) > 0
+	}
+	return false
 }
 
 func recorder(s string) prov.Ref {
@@ -151,6 +168,9 @@ type Erased struct {
 	// Kinds are those of which names in the entry were replaced by pseudonyms;
 	// "x-" stands for kinds of one's own.
 	Kinds []prov.Kind
+	// Rights tells that the entry may have told the teams, roles, or other names
+	// of a person whose name is gone.
+	Rights bool
 }
 
 // Erasures gives the entries known in the view whose content was erased,
@@ -163,7 +183,7 @@ func (v View) Erasures() []Erased {
 		if e.entry >= v.known {
 			break
 		}
-		x := Erased{Entry: uint64(e.entry), By: uint64(e.by), Reason: v.orderReason(e.by)}
+		x := Erased{Entry: uint64(e.entry), By: uint64(e.by), Reason: v.orderReason(e.by), Rights: e.hidden&hidesRights != 0}
 		if e.hidden != 0 {
 			for _, k := range append(prov.Kinds(), "x-") {
 				if e.hidden&kindBit(k) != 0 {

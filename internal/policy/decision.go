@@ -42,6 +42,7 @@ const (
 	TextDiffers    = "text-differs" // signed over another text than it was shown
 	Revoked        = "revoked"
 	Superseded     = "superseded"
+	Erased         = "erased" // who decided, or what else is to be known of them, was erased
 )
 
 // Reason is why a decision has not, or may not have, an effect.
@@ -264,6 +265,9 @@ func (j *judge) weighTime(d *Decision) {
 
 // weighApprover asks whether the approver was allowed to decide.
 func (j *judge) weighApprover(d *Decision) {
+	if by, ok := j.v.Erased(d.Entry); ok {
+		d.unsure(Erased, "its content was erased by entry %d: who decided is not known by name, so neither is what they made or may do", by)
+	}
 	ref, err := prov.ParseRef(d.Approver)
 	if err != nil || ref.Kind != prov.Person {
 		d.no(NotAPerson, "%s is not a person", d.Approver)
@@ -293,7 +297,19 @@ func (j *judge) weighApprover(d *Decision) {
 	case d.Role != "" && !held:
 		d.no(RoleNotHeld, "no entry says that %s held %s when deciding%s", d.Approver, roleRef(d.Role), was)
 	}
+	j.weighErased(d, who, member)
 	j.makers.weigh(d, j.v, who, member)
+}
+
+// weighErased doubts decisions of people of whom teams, roles or other names
+// may have been told in an entry from which names were erased. What is told of
+// them after the order ends the doubt.
+func (j *judge) weighErased(d *Decision, who graph.ID, member []graph.Relation) {
+	for _, e := range j.v.Erasures() {
+		if e.Rights && !slices.ContainsFunc(member, func(m graph.Relation) bool { return m.From == who && m.Entry > e.By }) {
+			d.unsure(Erased, "entry %d told teams, roles or other names of people whose names entry %d erased; whether of %s too is not known until somebody records theirs anew", e.Entry, e.By, d.Approver)
+		}
+	}
 }
 
 // memberships gives the teams and roles of an identity under all its names,

@@ -81,6 +81,11 @@ func (b *builder) kinds() map[prov.Kind]bool {
 	for id := range b.ctx {
 		add(id)
 	}
+	if c := b.answer.Counts; c != nil {
+		for _, k := range c.ByKind {
+			out[prov.Kind(k.Kind)] = true
+		}
+	}
 	return out
 }
 
@@ -129,4 +134,19 @@ func lastText(out []string) string {
 		return out[0]
 	}
 	return " and " + out[len(out)-1]
+}
+
+// erasedPaths says of a path that is not there that it may lie through what was
+// erased.
+func erasedPaths(v graph.View) string {
+	var entries []uint64
+	for _, e := range v.Erasures() {
+		if len(e.Kinds) > 0 {
+			entries = append(entries, e.Entry)
+		}
+	}
+	if len(entries) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; names were erased from %s, and a path through them would not be found", entriesText(entries))
 }
