@@ -50,12 +50,15 @@ func IsPseudonym(r prov.Ref) bool {
 }
 
 func (h Hide) hides(r prov.Ref) bool {
+	whole := r
+	if d, _, ok := r.SplitColumn(); ok {
+		whole = d
+	}
 	for _, x := range h.Refs {
-		if d, _, ok := r.SplitColumn(); ok && (d == x || d.Series() == x) {
-			return true
-		}
-		if r == x || r.Series() == x || r.String() == x.String() || r.Series().String() == x.String() {
-			return true
+		for _, y := range []prov.Ref{r, whole} { // whoever hides may not know the namespace of a pair
+			if y == x || y.Series() == x || y.String() == x.String() || y.Series().String() == x.String() {
+				return true
+			}
 		}
 	}
 	return r.Kind == prov.Person && !IsPseudonym(r)
