@@ -78,6 +78,7 @@ func TestScripts(t *testing.T) {
 			"release":   release,
 			"killrun":   killRun,
 			"waitfor":   waitFor,
+			"nowhere":   nowhere,
 		},
 	})
 }
