@@ -131,7 +131,7 @@ func (f *folder) hold(p *statement.Hold) {
 		f.attr(id, fmt.Sprintf("hold.entry.%d", e), "yes", at)
 	}
 	for _, r := range p.Refs {
-		f.attr(id, "hold.ref."+ref(r).Ref.String(), "yes", at)
+		f.attr(id, "hold.ref."+r, "yes", at)
 	}
 	for _, b := range p.Blobs {
 		f.attr(id, "hold.blob."+b, "yes", at)

@@ -536,11 +536,14 @@ func (b *builder) item(id graph.ID) *Item {
 			it.Attributes["state"] = t.State
 		}
 	}
+	if by := it.Attributes["erased"]; by != "" {
+		it.Notes = append(it.Notes, "its bytes were erased from the evidence "+by)
+	}
 	for _, e := range it.Entries {
 		if by, ok := b.v.RetractedBy(e); ok {
 			it.Notes = append(it.Notes, fmt.Sprintf("entry %d was retracted by entry %d", e, by))
 		}
-		if by, ok := b.v.Erased(e); ok {
+		if by, ok := b.v.Erased(e); ok { // b.erased says why
 			it.Notes = append(it.Notes, fmt.Sprintf("entry %d: its content was erased by entry %d", e, by))
 		}
 	}
