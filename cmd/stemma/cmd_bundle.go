@@ -136,18 +136,26 @@ func verified(c *cobra.Command, v note.Verifier, res *bundle.Result) error {
 }
 
 func logKey(c *cobra.Command) (note.Verifier, error) {
-	key, _ := c.Flags().GetString("log-key")
-	if key == "" {
-		return nil, usage("--log-key is missing; take the log's public key from a source that you trust, not from the bundle")
-	}
-	if b, err := os.ReadFile(key); err == nil {
-		key = strings.TrimSpace(string(b))
+	key, err := logKeyText(c)
+	if err != nil {
+		return nil, err
 	}
 	v, err := note.NewVerifier(key)
 	if err != nil {
 		return nil, usage("--log-key: neither a file nor a log's public key (NAME+HASH+KEY): %v", err)
 	}
 	return v, nil
+}
+
+func logKeyText(c *cobra.Command) (string, error) {
+	key, _ := c.Flags().GetString("log-key")
+	if key == "" {
+		return "", usage("--log-key is missing; take the log's public key from a source that you trust, not from the bundle")
+	}
+	if b, err := os.ReadFile(key); err == nil {
+		key = strings.TrimSpace(string(b))
+	}
+	return key, nil
 }
 
 var errFsck = errors.New("the log is not as it should be")
@@ -197,7 +205,7 @@ func logCommand() *cobra.Command {
 		}
 		return err
 	})
-	c.AddCommand(eraseCommand(), holdCommand(), closeCommand())
+	c.AddCommand(eraseCommand(), holdCommand(), closeCommand(), chainCommand())
 	return c
 }
 

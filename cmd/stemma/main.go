@@ -70,7 +70,7 @@ func exitCode(err error) int {
 		return exitDenied
 	case errors.Is(err, errUndecided):
 		return exitUndecided
-	case errors.As(err, &fork), errors.Is(err, bundle.ErrVerify), errors.Is(err, app.ErrUntrusted), errors.Is(err, errFsck), errors.Is(err, evlog.ErrCorrupt):
+	case errors.As(err, &fork), errors.Is(err, bundle.ErrVerify), errors.Is(err, app.ErrUntrusted), errors.Is(err, errFsck), errors.Is(err, evlog.ErrCorrupt), errors.Is(err, app.ErrSuccession):
 		return exitVerify
 	case errors.As(err, &use), errors.As(err, &ambiguous), errors.Is(err, prov.ErrRef), errors.As(err, &payload), errors.As(err, &bad):
 		return exitUsage
