@@ -197,6 +197,7 @@ func logCommand() *cobra.Command {
 	})
 	entry := sub("entry N", "One entry as it stands there", exactly("an index"), logEntry)
 	entry.Flags().Bool("statement", false, "print the statement in it instead")
+	entry.Flags().String("disclosures", "", "with --statement: put back what this file discloses of fields that were withheld")
 	sub("fsck", "Compute all that is derived anew and compare", exactly0, logFsck)
 	sub("export DIR", "Write it as C2SP tlog-tiles", exactly("a folder"), func(c *cobra.Command, w *app.Workspace, args []string) error {
 		h, err := w.Log.Export(c.Context(), args[0])
@@ -205,15 +206,16 @@ func logCommand() *cobra.Command {
 		}
 		return err
 	})
-	c.AddCommand(eraseCommand(), holdCommand(), closeCommand(), chainCommand())
+	c.AddCommand(eraseCommand(), holdCommand(), closeCommand(), chainCommand(), discloseCommand())
 	return c
 }
 
 func logEntry(c *cobra.Command, w *app.Workspace, args []string) error {
-	var n uint64
-	if _, err := fmt.Sscanf(args[0], "%d", &n); err != nil || fmt.Sprint(n) != args[0] {
-		return usage("%q is no index; write a number such as 12", args[0])
+	list, err := entryNumbers(args)
+	if err != nil {
+		return err
 	}
+	n := list[0]
 	content, err := w.Log.Entry(c.Context(), n)
 	if err != nil {
 		return err
@@ -226,21 +228,26 @@ func logEntry(c *cobra.Command, w *app.Workspace, args []string) error {
 		c.PrintErrf("stemma: entry %d: its content was erased by entry %d; this is what is left of it\n", n, s.ErasedBy)
 	}
 	if st, _ := c.Flags().GetBool("statement"); st {
-		switch {
-		case s.Erased:
-			r, err := statement.ParseRemainder(content)
-			if err != nil {
-				return err
-			}
-			content = r.Keep
-		case s.Parsed.Envelope == nil:
-			return s.Parsed.Err
-		default:
-			content = s.Parsed.Envelope.Payload
+		if content, err = payloadOf(c, content, s); err != nil {
+			return err
 		}
+	} else if c.Flags().Changed("disclosures") {
+		return usage("--disclosures goes with --statement")
 	}
 	_, err = fmt.Fprintf(c.OutOrStdout(), "%s\n", content)
 	return err
+}
+
+// payloadOf gives the statement in an entry, or in what is left of one.
+func payloadOf(c *cobra.Command, content []byte, s statement.Stored) ([]byte, error) {
+	if s.Erased {
+		r, err := statement.ParseRemainder(content)
+		return r.Keep, err
+	}
+	if s.Parsed.Envelope == nil {
+		return nil, s.Parsed.Err
+	}
+	return disclosed(c, s.Parsed.Envelope.Payload)
 }
 
 func logFsck(c *cobra.Command, w *app.Workspace, _ []string) error {

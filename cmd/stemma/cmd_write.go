@@ -431,8 +431,9 @@ func noticeCommand() *cobra.Command {
 
 func recordCommand() *cobra.Command {
 	c := &cobra.Command{Use: "record FILE…", Short: "Record signed statements: DSSE envelopes, one a file or one a line",
-		Example: "  stemma record statement.dsse.json\n  stemma record --sign statement.json\n  cat envelopes.ndjson | stemma record -"}
+		Example: "  stemma record statement.dsse.json\n  stemma record --sign statement.json\n  cat envelopes.ndjson | stemma record -\n  stemma record --sign --withhold comment --withhold parameters statement.json"}
 	c.Flags().Bool("sign", false, "the files are statements; sign them first")
+	c.Flags().StringSlice("withhold", nil, "with --sign: a field of the predicate that is replaced by a salted digest; its disclosure is kept as evidence")
 	c.Flags().String("key", "default", "the signing key's name")
 	c.Args = func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
@@ -447,6 +448,9 @@ func recordCommand() *cobra.Command {
 		}
 		defer x.w.Close()
 		sign, _ := c.Flags().GetBool("sign")
+		if c.Flags().Changed("withhold") && !sign {
+			return usage("--withhold goes with --sign: what is signed already cannot be changed")
+		}
 		for _, name := range args {
 			if err := x.recordFile(c, name, sign); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
@@ -479,6 +483,9 @@ func (x *writing) recordFile(c *cobra.Command, name string, sign bool) error {
 		env := part
 		if sign {
 			if _, err := statement.Parse(part); err != nil {
+				return usageError{fmt.Errorf("document %d: %w", i+1, err)}
+			}
+			if part, err = x.withhold(c, part); err != nil {
 				return usageError{fmt.Errorf("document %d: %w", i+1, err)}
 			}
 			s, err := x.key.Signer()

@@ -214,3 +214,17 @@ func (v View) orderReason(by uint32) string {
 
 // ErasedEntries gives how many entries of the graph were erased.
 func (g *Graph) ErasedEntries() int { return g.erased.len() }
+
+// withheld says that fields of an entry were withheld when it was signed.
+type withheld struct{ entry, fields uint32 }
+
+// Withheld gives how many fields of an entry were withheld when it was signed.
+func (v View) Withheld(entry uint64) int {
+	ws := &v.g.withheld
+	n := ws.len()
+	i := sort.Search(n, func(i int) bool { return uint64(ws.at(uint32(i)).entry) >= entry })
+	if i == n || uint64(ws.at(uint32(i)).entry) != entry || entry >= uint64(v.known) {
+		return 0
+	}
+	return int(ws.at(uint32(i)).fields)
+}

@@ -87,6 +87,9 @@ func (g *Graph) foldStatement(k uint32, at prov.Instant, recordedBy string, p st
 	}
 	f := folder{g: g, k: k, at: at, by: recordedBy, id: hex.EncodeToString(p.Digest[:8]), subjects: p.Statement.Subjects}
 	f.doubts(p.Statement.Predicate)
+	if n := statement.Withheld(p.Statement); n > 0 {
+		g.withheld.add(withheld{k, uint32(n)})
+	}
 	f.statement(p.Statement)
 }
 

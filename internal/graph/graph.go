@@ -122,6 +122,7 @@ type Graph struct {
 	retracted vec[uint32, retraction]
 	erased    vec[uint32, erasure] // entries whose content was erased, ascending
 	orders    vec[uint32, problem] // entries that ordered it, and why
+	withheld  vec[uint32, withheld]
 	slots     []slot
 	fills     []fill
 	slotKeys  map[string]uint32   // word -> slot; rebuilt on load

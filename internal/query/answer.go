@@ -434,6 +434,7 @@ func (b *builder) finish() *Answer {
 	cited := b.cited(items)
 	b.unverified(cited)
 	b.erased(cited)
+	b.withheld(cited)
 	sort.Strings(b.answer.Focus)
 	b.answer.Focus = uniq(b.answer.Focus)
 	sortUnknown(b.answer.Unknown)

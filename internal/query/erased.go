@@ -150,3 +150,17 @@ func erasedPaths(v graph.View) string {
 	}
 	return fmt.Sprintf("; names were erased from %s, and a path through them would not be found", entriesText(entries))
 }
+
+// withheld tells of fields that whoever signed withheld.
+func (b *builder) withheld(cited []uint64) {
+	var entries []uint64
+	fields := 0
+	for _, e := range cited {
+		if n := b.v.Withheld(e); n > 0 {
+			entries, fields = append(entries, e), fields+n
+		}
+	}
+	if fields > 0 {
+		b.unknown("", "what stands in %s of %s: they were withheld when it was signed; who has the disclosures can read them with stemma log entry N --statement --disclosures FILE", count(fields, "field", "fields"), entriesText(entries))
+	}
+}

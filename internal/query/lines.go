@@ -74,7 +74,9 @@ func Lines(v graph.View, verb, text string, opt Options, emit func(*Line) error)
 	p.end.Unknown = append(p.end.Unknown, b.doubtAll(p.unnamed)...)
 	b.answer.Unknown = nil
 	slices.Sort(p.cited)
-	b.erased(slices.Compact(p.cited))
+	p.cited = slices.Compact(p.cited)
+	b.erased(p.cited)
+	b.withheld(p.cited)
 	sortUnknown(b.answer.Unknown)
 	p.end.Unknown = append(p.end.Unknown, b.answer.Unknown...)
 	return emit(&Line{End: &p.end})
@@ -85,7 +87,7 @@ type pieces struct {
 	emit    func(*Line) error
 	done    bits
 	unnamed int
-	cited   []uint64 // entries that were erased, and on which a line rests
+	cited   []uint64 // entries that were erased, or withhold something, and on which a line rests
 	end     End
 }
 
@@ -135,7 +137,7 @@ func (p *pieces) piece(id graph.ID) error {
 }
 
 func (p *pieces) cite(entry uint64) {
-	if _, ok := p.l.b.v.Erased(entry); ok {
+	if _, ok := p.l.b.v.Erased(entry); ok || p.l.b.v.Withheld(entry) > 0 {
 		p.cited = append(p.cited, entry)
 	}
 }
