@@ -16,6 +16,7 @@ import (
 	"github.com/stemma-lineage/stemma/internal/catalog"
 	"github.com/stemma-lineage/stemma/internal/controls"
 	"github.com/stemma-lineage/stemma/internal/evlog"
+	"github.com/stemma-lineage/stemma/internal/finding"
 	"github.com/stemma-lineage/stemma/internal/graph"
 	"github.com/stemma-lineage/stemma/internal/oscal"
 	"github.com/stemma-lineage/stemma/internal/query"
@@ -68,6 +69,7 @@ func runControls(c *cobra.Command, args []string) error {
 		return err
 	}
 	o.Only, o.Official = only, official
+	o.Detectors = detectorsFor(finding.Options{Log: w.Log.Origin(), Stop: o.Stop})
 	if name, _ := c.Flags().GetString("query"); name != "" {
 		return askControlsQuery(c, v, name, o)
 	}

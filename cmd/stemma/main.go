@@ -144,7 +144,7 @@ func command() *cobra.Command {
 	root.PersistentFlags().String("dir", "", "the folder to work in (default: here; .stemma is looked for upwards)")
 	root.AddCommand(initCommand(), runCommand(), syncCommand(), recordCommand(), importCommand(), addCommand(), approveCommand(), deployCommand(), noticeCommand())
 	root.AddCommand(askCommands()...)
-	root.AddCommand(gateCommand(), validCommand(), controlsCommand(), policyCommand(), serveCommand(), bundleCommand(), verifyCommand(), logCommand(), keyCommand(), doctorCommand(), demoCommand(), versionCommand())
+	root.AddCommand(gateCommand(), validCommand(), findingsCommand(), controlsCommand(), policyCommand(), serveCommand(), bundleCommand(), verifyCommand(), logCommand(), keyCommand(), doctorCommand(), demoCommand(), versionCommand())
 	return root
 }
 

@@ -45,6 +45,7 @@ type Workspace struct {
 	mu       sync.Mutex // held to fold, and to write the snapshot file; guards graph and loaded
 	graph    *graph.Graph
 	loaded   uint64 // size of the snapshot file
+	kept     kept
 }
 
 // Options for Init and Open.

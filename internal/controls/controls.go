@@ -334,7 +334,7 @@ func (s *scope) detector(id string, done map[string]*Evidence) *Evidence {
 	}
 	e := s.evidenceOf(id, kindDetector, DetectorName(id), c)
 	if e.Available = available; available {
-		e.Command = s.command("findings --detector " + id)
+		e.Command = s.command("findings --detector " + id + " --outcome violated,unknown,clear")
 	}
 	done[id] = e
 	return e

@@ -202,6 +202,7 @@ func foldClaims(yield func(func(c *claim))) (t Times, read, wrote prov.Instant, 
 // that follows it.
 func (g *Graph) refreshAct(a uint32, k uint32) {
 	b := &g.binding
+	g.touch(b.acts.at(a).id, Facets{Out: markTimes})
 	_, read, wrote, failed, dated := foldClaims(func(add func(*claim)) {
 		for p := b.acts.at(a).claim; p != 0; p = b.claims.at(p).next {
 			if b.claims.at(p).kt == openKnown {
@@ -289,6 +290,7 @@ func (g *Graph) dropAssert(p, k uint32) {
 func (g *Graph) closeRel(p, k uint32) {
 	if p != 0 && g.rels.at(p).kt == openKnown {
 		put(&g.rels.at(p).kt, k)
+		g.touchRel(g.rels.at(p))
 		g.except(p)
 	}
 }
@@ -419,6 +421,8 @@ func (g *Graph) moveVersion(v ID, k uint32) {
 	if series == None {
 		return
 	}
+	g.touch(v, Facets{Out: markTimes})
+	g.touch(series, Facets{Out: markTimes})
 	gr := g.groupOf(series)
 	g.placeVersion(gr, v, func(lo, hi prov.Instant) { g.rebind(gr, lo, hi, k) })
 }

@@ -64,6 +64,7 @@ func (g *Graph) FoldParsed(index uint64, recordedAt time.Time, recordedBy string
 		return fmt.Errorf("folding entry %d: %w", index, err)
 	}
 	at := prov.At(recordedAt)
+	g.touched = g.touched[:0]
 	g.recorded.add(at)
 	g.foldStatement(uint32(index), at, recordedBy, p)
 	g.publish()

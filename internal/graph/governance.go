@@ -202,56 +202,6 @@ func AliasRef(registry string, series prov.Ref, alias string) prov.Ref {
 	return prov.Ref{Kind: prov.Registry, Name: registry + "/" + series.String() + "#" + alias}
 }
 
-func (f *folder) identity(p *statement.Identity) {
-	g, at := f.g, f.or(p.At)
-	f.about()
-	first := g.rels.end()
-	for _, it := range p.Items {
-		id := f.named(it.Ref)
-		g.mentionOf(id, f.k)
-		if it.State == "retired" {
-			f.attr(id, "state", "retired", at)
-		}
-		if it.Owner != "" {
-			f.rel(id, f.named(it.Owner), prov.OwnedBy, ruleStated, at, "owner")
-		}
-		for _, x := range it.MemberOf {
-			f.rel(id, f.named(x), prov.MemberOf, ruleStated, at, "")
-		}
-		for _, x := range it.Roles {
-			f.relUntil(id, f.named(x.Role), prov.MemberOf, ruleStated, x.From.Instant(at), x.Until.Instant(prov.Forever), "role")
-		}
-		for _, x := range it.CanAssume {
-			f.rel(id, f.named(x), prov.CanAssume, ruleStated, at, "")
-		}
-		for _, x := range it.Secrets {
-			f.rel(id, f.named(x), prov.ReadsSecret, ruleStated, at, "")
-		}
-		for _, c := range it.Credentials {
-			cid := f.named(c.Ref)
-			f.attr(cid, "issuedAt", c.IssuedAt.String(), at)
-			f.attr(cid, "expiresAt", c.ExpiresAt.String(), at)
-			f.relUntil(id, cid, prov.AuthenticatesWith, ruleStated, c.IssuedAt.Instant(at), c.ExpiresAt.Instant(prov.Forever), "")
-		}
-		for i, gr := range it.Grants {
-			gid := g.intern(prov.Ref{Kind: prov.Grant, Name: fmt.Sprintf("%s/%s/%d", f.id, it.Ref, i)}, f.k)
-			for _, s := range gr.Scope {
-				f.attr(gid, "scope."+s, "yes", at)
-			}
-			from, to := gr.From.Instant(at), gr.Until.Instant(prov.Forever)
-			f.relUntil(id, gid, prov.Granted, ruleStated, from, to, "")
-			f.relUntil(gid, f.named(gr.Resource), prov.GrantsOn, ruleStated, from, to, "")
-		}
-	}
-	if p.Mode == "snapshot" {
-		item := slotItem{at: at, entry: f.k}
-		for r := first; r < g.rels.end(); r++ {
-			item.rels, item.ends = append(item.rels, r), append(item.ends, g.rels.at(r).vt)
-		}
-		g.fillSlot("snapshot|"+p.Source, item, f.k)
-	}
-}
-
 func (f *folder) delegation(p *statement.Delegation) {
 	f.about()
 	at, until := f.or(p.IssuedAt), p.ExpiresAt.Instant(prov.Forever)
@@ -264,6 +214,22 @@ func (f *folder) delegation(p *statement.Delegation) {
 	}
 	if p.Credential != "" {
 		f.relUntil(child, f.named(p.Credential), prov.AuthenticatesWith, ruleStated, at, until, "")
+	}
+	f.hop(child, p, at)
+}
+
+// hop notes on the child what one delegation says, as a waiver does: it hangs
+// together by its entry.
+func (f *folder) hop(child ID, p *statement.Delegation, at prov.Instant) {
+	for _, a := range []struct{ key, val string }{{"delegation.by", p.Parent}, {"delegation.grade", p.Grade}, {"delegation.root", p.OnBehalfOf},
+		{"delegation.issuedAt", p.IssuedAt.String()}, {"delegation.expiresAt", p.ExpiresAt.String()}, {"delegation.credential", p.Credential}} {
+		f.attr(child, a.key, a.val, at)
+	}
+	for _, s := range p.Scope {
+		f.attr(child, "delegation.scope."+s, "yes", at)
+	}
+	for i, r := range p.Chain {
+		f.attr(child, fmt.Sprintf("delegation.chain.%d", i), r, at)
 	}
 }
 

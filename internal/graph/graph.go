@@ -128,6 +128,8 @@ type Graph struct {
 	slotKeys  map[string]uint32   // word -> slot; rebuilt on load
 	members   map[uint32][]uint32 // slot of snapshots -> the slots that they list; rebuilt on load
 
+	touched parts // what the entry that was folded last changed; see Touched
+
 	// cold reads what only Fold needs of the snapshot that the graph came from;
 	// nil when that is done, or there was none.
 	cold func() error
@@ -228,6 +230,7 @@ func (g *Graph) intern(ref prov.Ref, entry uint32) ID {
 	t.series, t.nextVer = s, g.things.at(s).firstVer
 	g.place(id, key)
 	put((*uint32)(&g.things.at(s).firstVer), uint32(id))
+	g.touch(s, Facets{Out: markTimes})
 	return id
 }
 
@@ -237,7 +240,9 @@ func (g *Graph) name(key string, ref prov.Ref, entry uint32) ID {
 	if ref.IsDigest() {
 		t.flags |= flagDigest
 	}
-	return g.things.add(t)
+	id := g.things.add(t)
+	g.touch(id, allFacets)
+	return id
 }
 
 func (g *Graph) place(id ID, key string) { placeIn(*g.table.Load(), id, hash(key)) }
@@ -269,6 +274,7 @@ func (g *Graph) newRel(r rel) uint32 {
 	fresh.add(r.to)
 	put(&from.out, p)
 	put(&to.in, p)
+	g.touchRel(&r)
 	if r.typ == prov.SameAs {
 		g.alike.add(r.from)
 		g.alike.add(r.to)
@@ -280,6 +286,7 @@ func (g *Graph) newAttr(id ID, key, val string, at prov.Instant, entry uint32) {
 	if val == "" {
 		return
 	}
+	g.touch(id, Facets{Out: markAttrs})
 	t := g.things.at(id)
 	put(&t.attr, g.attrs.add(attr{thing: id, next: t.attr, key: g.words.intern(key),
 		val: g.store(val), at: at, entry: entry, kt: openKnown}))
@@ -290,6 +297,7 @@ func (g *Graph) mentionOf(id ID, entry uint32) {
 	if t.mention != nilPos && t.lastEntry == entry {
 		return
 	}
+	g.touch(id, Facets{In: markEntries})
 	t.lastEntry = entry
 	put(&t.mention, g.ments.add(mention{entry, t.mention}))
 }

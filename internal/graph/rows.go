@@ -162,13 +162,25 @@ func (n Neighbour) Type() prov.RelationType {
 
 // Alike tells whether the thing has, or ever had, a SameAs in either
 // direction.
-func (v *View) Alike(id ID) bool { return v.g.alike.has(id) }
+func (v *View) Alike(id ID) bool {
+	if v.reads != nil {
+		v.reads.alike(id)
+	}
+	return v.Joined(id)
+}
+
+// Joined is Alike without a note of what is read, so that it costs nothing in a
+// walk; whoever calls it sees to the note.
+func (v *View) Joined(id ID) bool { return v.g.alike.has(id) }
 
 // AppendOut appends what the relations of the given types from id lead to, as
 // far as the view sees them, newest first. A thing to which several relations
 // lead is appended several times.
 func (v *View) AppendOut(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbour {
 	g, rows := v.g, v.rows
+	if v.reads != nil {
+		v.reads.out(*v, id, mask)
+	}
 	if rows.fresh.has(id) {
 		for p := get(&g.things.at(id).out); p >= max(rows.base, 1); p = g.rels.at(p).nextOut {
 			if r := g.rels.at(p); mask.Has(r.typ) && v.sees(r) {
@@ -182,6 +194,9 @@ func (v *View) AppendOut(dst []Neighbour, id ID, mask prov.RelationSet) []Neighb
 // AppendIn is AppendOut of the relations that lead to id.
 func (v *View) AppendIn(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbour {
 	g, rows := v.g, v.rows
+	if v.reads != nil {
+		v.reads.in(*v, id, mask)
+	}
 	if rows.fresh.has(id) {
 		for p := get(&g.things.at(id).in); p >= max(rows.base, 1); p = g.rels.at(p).nextIn {
 			if r := g.rels.at(p); mask.Has(r.typ) && v.sees(r) {

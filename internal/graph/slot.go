@@ -189,6 +189,7 @@ func (g *Graph) retract(entry uint64, k uint32) {
 	b := &g.binding
 	for p := from.attrs; p < to.attrs; p++ {
 		put(&g.attrs.at(p).kt, min(g.attrs.at(p).kt, k))
+		g.touch(g.attrs.at(p).thing, Facets{Out: markAttrs})
 	}
 	for p := from.rels; p < to.rels; p++ {
 		if g.rels.at(p).entry == e && g.rels.at(p).assert == 0 {

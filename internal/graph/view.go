@@ -18,6 +18,7 @@ type View struct {
 	bucket uint64 // of valid; see rows
 	relEnd uint32 // relations from here on were not known
 	looked uint64 // keeps Prepare from being left out as useless
+	reads  *Reads // notes what is read; nil: nothing does
 }
 
 // At gives the view as of asOf. A known size beyond the graph means all of it.
@@ -36,15 +37,17 @@ func (g *Graph) At(asOf prov.AsOf) View {
 }
 
 // Always gives the view of the same log size over all of valid time.
-func (v View) Always() View { return v.g.At(prov.AsOf{Valid: prov.Forever, Known: uint64(v.known)}) }
+func (v View) Always() View { return v.When(prov.Forever) }
 
 // When gives the view of the same log size at another valid instant.
-func (v View) When(t prov.Instant) View { return v.g.At(prov.AsOf{Valid: t, Known: uint64(v.known)}) }
+func (v View) When(t prov.Instant) View {
+	return v.g.At(prov.AsOf{Valid: t, Known: uint64(v.known)}).Noting(v.reads)
+}
 
 // AsKnownAt gives the view at a valid instant with what the log, up to the
 // size of this view, held at that instant itself.
 func (v View) AsKnownAt(t prov.Instant) View {
-	return v.g.At(prov.AsOf{Valid: t, Known: min(uint64(v.known), v.g.SizeAt(t))})
+	return v.g.At(prov.AsOf{Valid: t, Known: min(uint64(v.known), v.g.SizeAt(t))}).Noting(v.reads)
 }
 
 // AsOf gives the clocks of the view.
@@ -67,6 +70,9 @@ func (v View) Lookup(ref prov.Ref) ID { return v.LookupKey(ref.Key()) }
 // LookupKey finds a thing by its Ref's key.
 func (v View) LookupKey(key string) ID {
 	id := v.g.lookup(key)
+	if v.reads != nil {
+		v.reads.name(id, key)
+	}
 	if id != None && v.g.things.at(id).entry >= v.known {
 		return None
 	}
@@ -102,6 +108,9 @@ func (v View) sees(r *rel) bool {
 // Out yields the relations from id that the view sees, newest first.
 func (v View) Out(id ID) iter.Seq[*rel] {
 	return func(yield func(*rel) bool) {
+		if v.reads != nil {
+			v.reads.out(v, id, relationSet)
+		}
 		for p := get(&v.g.things.at(id).out); p != 0; {
 			r := v.g.rels.at(p)
 			p = r.nextOut
@@ -115,6 +124,9 @@ func (v View) Out(id ID) iter.Seq[*rel] {
 // In yields the relations to id that the view sees, newest first.
 func (v View) In(id ID) iter.Seq[*rel] {
 	return func(yield func(*rel) bool) {
+		if v.reads != nil {
+			v.reads.in(v, id, relationSet)
+		}
 		for p := get(&v.g.things.at(id).in); p != 0; {
 			r := v.g.rels.at(p)
 			p = r.nextIn
@@ -139,6 +151,9 @@ type Ever struct {
 // view's, whatever its valid instant.
 func (v View) EverOut(id ID) iter.Seq[Ever] {
 	return func(yield func(Ever) bool) {
+		if v.reads != nil {
+			v.reads.out(v, id, relationSet)
+		}
 		for p := get(&v.g.things.at(id).out); p != 0; p = v.g.rels.at(p).nextOut {
 			if r := v.g.rels.at(p); r.kf < v.known && !yield(v.ever(r)) {
 				return
@@ -150,6 +165,9 @@ func (v View) EverOut(id ID) iter.Seq[Ever] {
 // EverIn yields all relations to id as EverOut does those from it.
 func (v View) EverIn(id ID) iter.Seq[Ever] {
 	return func(yield func(Ever) bool) {
+		if v.reads != nil {
+			v.reads.in(v, id, relationSet)
+		}
 		for p := get(&v.g.things.at(id).in); p != 0; p = v.g.rels.at(p).nextIn {
 			if r := v.g.rels.at(p); r.kf < v.known && !yield(v.ever(r)) {
 				return
@@ -179,6 +197,9 @@ type Claim struct {
 // up to the view's, newest first.
 func (v View) Claims(id ID) iter.Seq[Claim] {
 	return func(yield func(Claim) bool) {
+		if v.reads != nil {
+			v.reads.attrs(v, id)
+		}
 		for p := get(&v.g.things.at(id).attr); p != 0; p = v.g.attrs.at(p).next {
 			a := v.g.attrs.at(p)
 			if a.entry >= v.known {
@@ -217,6 +238,9 @@ func (v View) Relation(r *rel) Relation {
 // Entries gives the entries that are about the thing, ascending; when there
 // is none, the first that mentions it.
 func (v View) Entries(id ID) []uint64 {
+	if v.reads != nil {
+		v.reads.entries(id)
+	}
 	var out []uint64
 	for p := get(&v.g.things.at(id).mention); p != 0; p = v.g.ments.at(p).next {
 		if e := v.g.ments.at(p).entry; e < v.known {
@@ -235,6 +259,9 @@ func (v View) Entries(id ID) []uint64 {
 // same time the one that is last in the order of bytes, so that the order of
 // entries does not matter.
 func (v View) Attributes(id ID) map[string]string {
+	if v.reads != nil {
+		v.reads.attrs(v, id)
+	}
 	type best struct {
 		at  prov.Instant
 		val string
@@ -259,6 +286,9 @@ func (v View) Attributes(id ID) map[string]string {
 
 // Said gives the attributes of a thing that one entry claims.
 func (v View) Said(id ID, entry uint64) map[string]string {
+	if v.reads != nil {
+		v.reads.attrs(v, id)
+	}
 	out := map[string]string{}
 	for p := get(&v.g.things.at(id).attr); p != 0; p = v.g.attrs.at(p).next {
 		if a := v.g.attrs.at(p); uint64(a.entry) == entry && a.entry < v.known && v.known <= get(&a.kt) {
@@ -271,6 +301,9 @@ func (v View) Said(id ID, entry uint64) map[string]string {
 // Times gives the dates of an activity as of the view; ok is false for
 // anything else.
 func (v View) Times(id ID) (t Times, ok bool) {
+	if v.reads != nil {
+		v.reads.times(v, id)
+	}
 	a := get(&v.g.things.at(id).act)
 	if a == 0 {
 		return Times{}, false
@@ -298,6 +331,9 @@ type TimesClaim struct {
 // the view's.
 func (v View) EverTimes(id ID) iter.Seq[TimesClaim] {
 	return func(yield func(TimesClaim) bool) {
+		if v.reads != nil {
+			v.reads.times(v, id)
+		}
 		a := get(&v.g.things.at(id).act)
 		if a == 0 {
 			return
@@ -320,7 +356,13 @@ func (v View) EverTimes(id ID) iter.Seq[TimesClaim] {
 }
 
 // Recorded gives when an entry was recorded.
-func (v View) Recorded(entry uint64) prov.Instant { return *v.g.recorded.at(uint32(entry)) }
+func (v View) Recorded(entry uint64) prov.Instant {
+	t := *v.g.recorded.at(uint32(entry))
+	if v.reads != nil {
+		v.reads.moment(t)
+	}
+	return t
+}
 
 // SizeAt gives how many entries were recorded at t or before.
 func (g *Graph) SizeAt(t prov.Instant) uint64 {
@@ -348,7 +390,13 @@ type Version struct {
 // With valid time limited, versions written later are left out.
 func (v View) Versions(series ID) []Version {
 	var out []Version
+	if v.reads != nil {
+		v.reads.parts.add(series, Facets{Out: markTimes})
+	}
 	for p := v.firstVer(series); p != None; p = v.g.things.at(p).nextVer {
+		if v.reads != nil {
+			v.reads.written(v, p)
+		}
 		if !v.Known(p) {
 			continue
 		}

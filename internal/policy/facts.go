@@ -472,19 +472,12 @@ func (f *facts) waive(o *Outcome) {
 			if c.Key != "waiver" || c.Value != o.Rule || c.Retracted {
 				continue
 			}
-			w := f.waiver(id, c.Entry)
+			w := readWaiver(f.v, id, c.Entry, f.p.Waivers.Role)
 			if !f.v.IsDigest(id) && len(f.judge.content) > 0 {
 				w.no(NoDigest, "it binds the name %s, not content", f.v.Ref(id))
 			}
 			f.judge.weighApprover(&w)
-			f.judge.weighTime(&w)
-			if w.said["waiver.until"] == "" {
-				w.no(Expired, "it has no end")
-			}
-			if scope := scopeOf(w.said); len(scope) > 0 && !slices.Contains(scope, strings.TrimPrefix(f.q.Context.Environment, "env:")) {
-				w.no(OtherEnv, "it is for %s", strings.Join(scope, ", "))
-			}
-			w.settle()
+			f.judge.weighWaiver(&w)
 			text := fmt.Sprintf("%s until %s: %s (entry %d)", w.Approver, w.said["waiver.until"], w.said["waiver.reason"], c.Entry)
 			if w.Effect == Counts {
 				o.Outcome, o.Waiver = Waived, text
@@ -497,21 +490,6 @@ func (f *facts) waive(o *Outcome) {
 			}
 		}
 	}
-}
-
-// waiver reads a waiver as a decision in the role that the policy asks for.
-func (f *facts) waiver(id graph.ID, entry uint64) Decision {
-	said := f.v.Always().Said(id, entry)
-	w := Decision{Entry: entry, Role: f.p.Waivers.Role, Approver: said["waiver.by"], said: said,
-		recorded: f.v.Recorded(entry), from: prov.Beginning, until: prov.Forever}
-	w.decided = w.recorded
-	if t, err := prov.ParseTime(said["waiver.from"]); err == nil {
-		w.decided, w.from = prov.At(t), prov.At(t)
-	}
-	if t, err := prov.ParseTime(said["waiver.until"]); err == nil {
-		w.until = prov.At(t)
-	}
-	return w
 }
 
 func scopeOf(said map[string]string) []string {

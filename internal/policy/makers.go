@@ -54,14 +54,19 @@ func (m *makers) activity(v graph.View, act graph.ID) {
 	}
 }
 
-// registered takes the owner of what no activity made as its maker.
+// registered takes the owner of what no activity made as its maker, and of a
+// deployment who deployed.
 func (m *makers) registered(v graph.View, ids []graph.ID) {
 	owned := false
 	for _, id := range ids {
 		for r := range v.Out(id) {
-			if x := v.Relation(r); x.Type == prov.OwnedBy {
+			switch x := v.Relation(r); x.Type {
+			case prov.OwnedBy:
 				owned = true
 				m.identity(v, x.To, fmt.Sprintf("%s owns it (entry %d)", v.Ref(x.To), x.Entry))
+			case prov.AssociatedWith: // of a deployment
+				owned = true
+				m.identity(v, x.To, fmt.Sprintf("%s did it (entry %d)", v.Ref(x.To), x.Entry))
 			}
 		}
 	}

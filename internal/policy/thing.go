@@ -11,6 +11,9 @@ import (
 	"github.com/stemma-lineage/stemma/prov"
 )
 
+// ties are the relations that tie names to content, and what is the same.
+var ties = prov.Relations(prov.SameAs)
+
 // contentAndNames gives the content that a thing is, with what is stated to be
 // the same, and the names of it. A name without content gives names only.
 func contentAndNames(v graph.View, thing graph.ID) (content, names []graph.ID) {
@@ -35,15 +38,11 @@ func contentAndNames(v graph.View, thing graph.ID) (content, names []graph.ID) {
 			seen[other] = true
 			todo = append(todo, other)
 		}
-		for r := range v.Out(id) {
-			if r.Type() == prov.SameAs {
-				next(r.To(), r.Named())
-			}
+		for r := range v.OutOf(id, ties) {
+			next(r.To(), r.Named())
 		}
-		for r := range v.In(id) {
-			if r.Type() == prov.SameAs {
-				next(r.From(), r.Named())
-			}
+		for r := range v.InOf(id, ties) {
+			next(r.From(), r.Named())
 		}
 	}
 	slices.Sort(content)
@@ -59,14 +58,14 @@ func identify(v graph.View, thing graph.ID) (content, names []graph.ID) {
 		content = []graph.ID{thing}
 	} else {
 		names = []graph.ID{thing}
-		for r := range v.Out(thing) {
+		for r := range v.OutOf(thing, ties) {
 			if r.Named() {
 				content = append(content, r.To())
 			}
 		}
 	}
 	for _, c := range content {
-		for r := range v.In(c) {
+		for r := range v.InOf(c, ties) {
 			if r.Named() {
 				names = append(names, r.From())
 			}

@@ -2,6 +2,7 @@ package query
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -334,10 +335,19 @@ func (b *builder) rightsInDoubt() {
 	for _, id := range slices.Clone(b.members) {
 		for _, x := range b.group(id) {
 			b.around(x, around)
-			if b.v.Attributes(x)["state"] == "retired" {
-				b.unknown(b.name(x), "is recorded as retired; whether what it could reach ended with that, no entry says")
+			attrs := b.v.Attributes(x)
+			if s := attrs["state"]; s == "retired" || s == "inactive" {
+				b.unknown(b.name(x), "is recorded as %s; whether what it could reach ended with that, no entry says", s)
+			}
+			for _, k := range slices.Sorted(maps.Keys(attrs)) {
+				if strings.HasPrefix(k, "denied.") {
+					b.unknown(b.name(x), "is denied something on %s; how much of what is granted remains is not computed", attrs[k])
+				}
 			}
 			for rel := range b.v.Out(x) {
+				if b.has(rel.To()) && access.Has(rel.Type()) && b.v.Relation(rel).Role == graph.RoleConditional {
+					b.unknown(b.name(x), "the right to %s (entry %d) holds only under a condition; whether it is met is not in the graph", b.name(rel.To()), b.v.Relation(rel).Entry)
+				}
 				if rel.Type() == prov.ActedOnBehalfOf && !b.has(rel.To()) && b.v.Ref(x).Kind != prov.Activity {
 					b.unknown(b.name(x), "acts on behalf of %s (entry %d); what that can reach is not counted, for how much of it was delegated is not in the graph",
 						b.name(rel.To()), b.v.Relation(rel).Entry)

@@ -338,6 +338,33 @@ func TestReachWords(t *testing.T) {
 	}
 }
 
+// TestReachDoubts: rights under a condition, denials and identities that are
+// switched off are told, for the answer does not weigh them.
+func TestReachDoubts(t *testing.T) {
+	var h history
+	h.add(t, &statement.Identity{Mode: "event", Source: "cloud", At: hour(0), Items: []statement.IdentityItem{
+		{Ref: "sa:a", MemberOf: []string{"role:x/r"}, State: "inactive"},
+		{Ref: "role:x/r", Grants: []statement.GrantItem{{Resource: "resource:x", Condition: "c"}, {Resource: "resource:y", Deny: true}}},
+	}}, subject("sa:a", nil))
+	g := h.fold(t, 1)
+	a, err := query.CanReach(g.At(prov.Now), "sa:a", "resource:x", query.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, u := range a.Unknown {
+		got = append(got, u.Ref+": "+u.Reason)
+	}
+	for _, want := range []string{"sa:a: is recorded as inactive", "role:x/r: is denied something on resource:y", "holds only under a condition"} {
+		if !strings.Contains(strings.Join(got, "\n"), want) {
+			t.Errorf("%q is missing in %q", want, got)
+		}
+	}
+	if _, err := query.CanReach(g.At(prov.Now), "sa:a", "resource:y", query.Options{}); !errors.Is(err, query.ErrNotFound) {
+		t.Errorf("what is denied is reached: %v", err)
+	}
+}
+
 // TestReachHostile asks about a long chain of roles, and about many roles that
 // all assume one another, each at another time.
 func TestReachHostile(t *testing.T) {

@@ -4,19 +4,30 @@ package formats
 
 import (
 	"github.com/stemma-lineage/stemma/internal/importer"
+	"github.com/stemma-lineage/stemma/internal/importer/a2a"
+	"github.com/stemma-lineage/stemma/internal/importer/aws"
 	"github.com/stemma-lineage/stemma/internal/importer/cyclonedx"
 	"github.com/stemma-lineage/stemma/internal/importer/dvc"
+	"github.com/stemma-lineage/stemma/internal/importer/gcp"
 	"github.com/stemma-lineage/stemma/internal/importer/git"
+	"github.com/stemma-lineage/stemma/internal/importer/github"
 	"github.com/stemma-lineage/stemma/internal/importer/githuboidc"
 	"github.com/stemma-lineage/stemma/internal/importer/huggingface"
 	"github.com/stemma-lineage/stemma/internal/importer/intoto"
+	"github.com/stemma-lineage/stemma/internal/importer/inventory"
+	"github.com/stemma-lineage/stemma/internal/importer/jwt"
+	"github.com/stemma-lineage/stemma/internal/importer/kubernetes"
+	"github.com/stemma-lineage/stemma/internal/importer/mcp"
 	"github.com/stemma-lineage/stemma/internal/importer/mlflow"
 	"github.com/stemma-lineage/stemma/internal/importer/modelsigning"
 	"github.com/stemma-lineage/stemma/internal/importer/openlineage"
 	"github.com/stemma-lineage/stemma/internal/importer/otel"
 	"github.com/stemma-lineage/stemma/internal/importer/provjson"
+	"github.com/stemma-lineage/stemma/internal/importer/scim"
 	"github.com/stemma-lineage/stemma/internal/importer/sigstore"
 	"github.com/stemma-lineage/stemma/internal/importer/spdx"
+	"github.com/stemma-lineage/stemma/internal/importer/spire"
+	"github.com/stemma-lineage/stemma/internal/importer/vault"
 	"github.com/stemma-lineage/stemma/internal/importer/vex"
 	"github.com/stemma-lineage/stemma/internal/importer/weights"
 	"github.com/stemma-lineage/stemma/statement"
@@ -35,6 +46,10 @@ type Options struct {
 	JWKS []byte
 	// MLflow tells of which server MLflow's data are, and from when.
 	MLflow mlflow.Options
+	// Inventory is how inventories of identities are read.
+	Inventory inventory.Options
+	// Cluster names the Kubernetes cluster, which its objects do not.
+	Cluster string
 }
 
 // All gives every importer.
@@ -55,5 +70,15 @@ func All(o Options) []importer.Importer {
 		dvc.Importer{},
 		huggingface.Importer{},
 		weights.Importer{},
+		aws.Importer{Options: o.Inventory},
+		gcp.Importer{Options: o.Inventory},
+		github.Importer{Options: o.Inventory},
+		spire.Importer{Options: o.Inventory},
+		scim.Importer{Options: o.Inventory},
+		vault.Importer{Options: o.Inventory},
+		kubernetes.Importer{Options: kubernetes.Options{Options: o.Inventory, Cluster: o.Cluster}},
+		mcp.Importer{Options: o.Inventory},
+		a2a.Importer{Options: o.Inventory},
+		jwt.Importer{Options: o.Inventory},
 	}
 }

@@ -28,3 +28,16 @@ func TestRedactMembers(t *testing.T) {
 		t.Errorf("%s %v\nwant %s", got, paths, want)
 	}
 }
+
+func TestRedactBy(t *testing.T) {
+	raw := `{"mountToken":"false","token":"x","accessKeyId":"AKIAAAAAAAAAAAAAAAAA","other":"AKIAAAAAAAAAAAAAAAAA","value":1,"data":{"a":[1]},"list":["y"]}`
+	got, paths := RedactBy(Parse([]byte(raw)), Rules{
+		Wholly:  func(k []byte) ([]string, bool) { return nil, string(k) == "data" },
+		Dropped: func(k []byte) bool { return string(k) == "value" },
+		Public:  func(k []byte, text string) bool { return string(k) == "accessKeyId" && len(text) == 20 },
+	})
+	want := `{"mountToken":"false","token":"[redacted]","accessKeyId":"AKIAAAAAAAAAAAAAAAAA","other":"[redacted]","value":"[redacted]","data":{"a":["[redacted]"]},"list":["y"]}`
+	if string(got) != want || len(paths) != 4 {
+		t.Errorf("got %s, %q", got, paths)
+	}
+}

@@ -193,7 +193,28 @@ func secretName(key []byte) bool {
 // those that it exempts by name. Without secrets it gives the bytes of doc
 // themselves, else new ones and the paths of what was replaced, which end with "and … more" after maxPaths.
 func Redact(doc *Doc, wholly func(key []byte) (keep []string, secret bool)) (raw []byte, paths []string) {
-	r := redactor{doc: doc, wholly: wholly, hits: scan(doc.raw)}
+	return RedactBy(doc, Rules{Wholly: wholly})
+}
+
+// Rules say what in a document is a secret beside what looks like one. A nil
+// rule says nothing.
+type Rules struct {
+	// Wholly says that every scalar below an object or array of that name is a
+	// secret, save those under the names that it gives.
+	Wholly func(key []byte) (keep []string, secret bool)
+	// Dropped says that a scalar of that name is a secret whatever it looks like.
+	Dropped func(key []byte) bool
+	// Public says that a text of that name is a reference although it looks
+	// like a secret: the identifier of a key, not the key.
+	Public func(key []byte, text string) bool
+}
+
+// RedactBy is [Redact] by rules.
+func RedactBy(doc *Doc, rules Rules) (raw []byte, paths []string) {
+	if rules.Wholly == nil {
+		rules.Wholly = func([]byte) ([]string, bool) { return nil, false }
+	}
+	r := redactor{doc: doc, rules: rules, hits: scan(doc.raw)}
 	r.path = append(r.path, step{node: 1})
 	r.walk(nil, false)
 	if len(r.paths) == 0 {
@@ -204,14 +225,14 @@ func Redact(doc *Doc, wholly func(key []byte) (keep []string, secret bool)) (raw
 }
 
 type redactor struct {
-	doc    *Doc
-	wholly func([]byte) ([]string, bool)
-	hits   []hit // the needles that lie ahead
-	path   []step
-	out    []byte
-	from   int
-	paths  []string
-	count  int
+	doc   *Doc
+	rules Rules
+	hits  []hit // the needles that lie ahead
+	path  []step
+	out   []byte
+	from  int
+	paths []string
+	count int
 }
 
 func (r *redactor) replace(start, end int32, with, suffix string) {
@@ -299,9 +320,18 @@ func (r *redactor) member(c int32, keep []string, all bool) {
 		r.walk(keep, all)
 		return
 	}
-	if keep, ok := r.wholly(key); ok && (x.Kind() == '{' || x.Kind() == '[') {
+	if r.rules.Public != nil && x.Kind() == '"' && r.rules.Public(key, x.Text()) {
+		return
+	}
+	if keep, ok := r.rules.Wholly(key); ok && (x.Kind() == '{' || x.Kind() == '[') {
 		r.walk(keep, true)
 		return
 	}
-	r.walk(nil, x.Kind() == '"' && secretName(key))
+	k := x.Kind()
+	dropped := r.rules.Dropped != nil && k != '{' && k != '[' && r.rules.Dropped(key)
+	named := k == '"' && secretName(key)
+	if t := string(x.Raw()); t == `"true"` || t == `"false"` {
+		named = false // a switch such as mountToken, as which YAML is read: no secret
+	}
+	r.walk(nil, dropped || named)
 }

@@ -1,4 +1,4 @@
-// Package bomtest holds importers of bills of materials to the contract of
+// Package bomtest holds importers of bills of materials and inventories to the contract of
 // package importer, and writes what they make of an input as text.
 package bomtest
 
