@@ -53,6 +53,11 @@ type ErasedEntry struct {
 	RecordedAt string `json:"recordedAt"` // as in the entry
 	// RecordedBy is the recorder, a person's name replaced as in Keep.
 	RecordedBy string `json:"recordedBy"`
+	// Keys are those under which the verifiable index lists the entry, in
+	// hexadecimal, ascending, so that roots of the index that were given out stay
+	// provable. They are hashes of names: who guesses a name can confirm it. A log
+	// of which no root was given out leaves them out.
+	Keys []string `json:"keys,omitempty"`
 	// Keep is a statement: what the graph may keep. Its form is that of a
 	// payload. Without it the entry says nothing, as before: its statement was
 	// one that nobody understood.
@@ -96,6 +101,11 @@ func (e *ErasedEntry) check(c *checker, at string) {
 	}
 	if t, err := time.Parse(TimeFormat, e.RecordedAt); err != nil || t.Format(TimeFormat) != e.RecordedAt {
 		c.fail(at+"recordedAt", "is %q; it must be written as entries write it", e.RecordedAt)
+	}
+	for i, k := range e.Keys {
+		if !isSHA256(k) || i > 0 && k <= e.Keys[i-1] {
+			c.fail(at+"keys", "holds %q; hashes in hexadecimal must ascend", k)
+		}
 	}
 	if len(e.Keep) == 0 || c.err != nil {
 		return

@@ -353,20 +353,33 @@ func (h Hide) registry(p *Registry) *Registry {
 }
 
 func (h Hide) identity(p *Identity) *Identity {
-	d := &Identity{Mode: p.Mode, Source: p.Source, At: p.At, Evidence: keptEvidence(p.Evidence)}
+	d := &Identity{Mode: p.Mode, Source: p.Source, At: p.At, Grade: p.Grade, Evidence: keptEvidence(p.Evidence)}
 	for _, it := range p.Items {
-		x := IdentityItem{Ref: h.text(it.Ref), State: it.State, Owner: h.text(it.Owner), MemberOf: h.texts(it.MemberOf),
-			CanAssume: h.texts(it.CanAssume), Secrets: h.texts(it.Secrets)}
+		x := IdentityItem{Ref: h.text(it.Ref), State: it.State, Owner: h.text(it.Owner), Human: it.Human, CreatedAt: it.CreatedAt, LastUsedAt: it.LastUsedAt,
+			MemberOf: h.texts(it.MemberOf), CanAssume: h.texts(it.CanAssume), RunsAs: h.texts(it.RunsAs), Secrets: h.texts(it.Secrets)}
 		for _, c := range it.Credentials {
-			x.Credentials = append(x.Credentials, CredentialItem{h.text(c.Ref), c.IssuedAt, c.ExpiresAt})
+			x.Credentials = append(x.Credentials, CredentialItem{Ref: h.text(c.Ref), Kind: c.Kind, State: c.State, IssuedAt: c.IssuedAt, ExpiresAt: c.ExpiresAt,
+				RotatedAt: c.RotatedAt, LastUsedAt: c.LastUsedAt, NeverExpires: c.NeverExpires, Scope: c.Scope, StoredIn: h.text(c.StoredIn)})
 		}
 		for _, g := range it.Grants {
-			x.Grants = append(x.Grants, GrantItem{h.text(g.Resource), g.Scope, g.From, g.Until})
+			x.Grants = append(x.Grants, GrantItem{Resource: h.text(g.Resource), Scope: g.Scope, From: g.From, Until: g.Until, Deny: g.Deny,
+				NotScope: g.NotScope, NotResource: g.NotResource, Condition: condition(g.Condition)})
 		}
 		for _, r := range it.Roles {
 			x.Roles = append(x.Roles, RoleItem{h.text(r.Role), r.From, r.Until})
 		}
+		for _, t := range it.Trust {
+			x.Trust = append(x.Trust, TrustItem{Principal: h.text(t.Principal), Condition: condition(t.Condition), Deny: t.Deny})
+		}
 		d.Items = append(d.Items, x)
 	}
 	return d
+}
+
+// condition keeps that there is one: a right with a condition may not apply.
+func condition(s string) string {
+	if s == "" {
+		return ""
+	}
+	return Dropped
 }

@@ -18,7 +18,7 @@ import (
 // content was erased. It is made of the order alone: [Erasure.Remainder]. Its
 // bytes are one JSON object on one line, fields in this order:
 //
-//	{"erasedBy":<index of the order>,"content":"<hex>","envelope":"<hex>","recordedAt":"<time>","recordedBy":"<ref>","keep":<statement>}
+//	{"erasedBy":<index of the order>,"content":"<hex>","envelope":"<hex>","recordedAt":"<time>","recordedBy":"<ref>","keys":["<hex>",…],"keep":<statement>}
 //
 // Nothing of it but Content is bound by the leaf. What else it says is vouched
 // for by the order, so whoever relies on a remainder checks the order too.
@@ -28,6 +28,7 @@ type Remainder struct {
 	Envelope   [32]byte // EnvelopeDigest of the envelope in them
 	RecordedAt time.Time
 	RecordedBy string
+	Keys       [][32]byte     // of the verifiable index; nil: the order leaves them out
 	Keep       jsontext.Value // a payload; empty: nothing
 }
 
@@ -37,6 +38,7 @@ type remainderJSON struct {
 	Envelope   string         `json:"envelope"`
 	RecordedAt string         `json:"recordedAt"`
 	RecordedBy string         `json:"recordedBy"`
+	Keys       []string       `json:"keys,omitempty"`
 	Keep       jsontext.Value `json:"keep,omitzero"`
 }
 
@@ -50,7 +52,7 @@ func IsRemainder(content []byte) bool { return bytes.HasPrefix(content, []byte(r
 // the order at index order.
 func (e *Erasure) Remainder(order uint64, i int) ([]byte, error) {
 	x := e.Entries[i]
-	b, err := json.Marshal(remainderJSON{order, x.Content, x.Envelope, x.RecordedAt, x.RecordedBy, x.Keep}, json.Deterministic(true))
+	b, err := json.Marshal(remainderJSON{order, x.Content, x.Envelope, x.RecordedAt, x.RecordedBy, x.Keys, x.Keep}, json.Deterministic(true))
 	if err != nil {
 		return nil, fmt.Errorf("erasing entry %d: %w", x.Entry, err)
 	}
@@ -71,7 +73,14 @@ func ParseRemainder(content []byte) (Remainder, error) {
 	if err != nil {
 		return Remainder{}, fmt.Errorf("parsing what is left of an erased entry: recordedAt: %w", err)
 	}
-	return Remainder{j.ErasedBy, digest32(j.Content), digest32(j.Envelope), at, j.RecordedBy, j.Keep}, nil
+	r := Remainder{j.ErasedBy, digest32(j.Content), digest32(j.Envelope), at, j.RecordedBy, nil, j.Keep}
+	for _, k := range j.Keys {
+		if !isSHA256(k) {
+			return Remainder{}, fmt.Errorf("parsing what is left of an erased entry: keys: %q is no hash", k)
+		}
+		r.Keys = append(r.Keys, digest32(k))
+	}
+	return r, nil
 }
 
 // Parsed gives the statement that is left, as [Read] gives that of an
