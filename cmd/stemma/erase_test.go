@@ -17,9 +17,9 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// forms gives a text as it may stand in a file: as it is, and in base64 at each
+// formsOf gives a text as it may stand in a file: as it is, and in base64 at each
 // place within a group.
-func forms(text string) (out [][]byte) {
+func formsOf(text string) (out [][]byte) {
 	out = append(out, []byte(text))
 	for i := range 3 {
 		s := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("?", i) + text))
@@ -35,7 +35,7 @@ func forms(text string) (out [][]byte) {
 
 // filesWith gives the files under dir that hold a text.
 func filesWith(dir, text string) (found []string, err error) {
-	want := forms(text)
+	want := formsOf(text)
 	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -65,12 +65,12 @@ func nowhere(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func TestForms(t *testing.T) {
+func TestFormsOf(t *testing.T) {
 	for i := range 7 {
 		text := strings.Repeat("x", i) + "PLANTED" + strings.Repeat("y", i%4)
 		b := []byte(base64.StdEncoding.EncodeToString([]byte(text)))
 		ok := false
-		for _, f := range forms("PLANTED")[1:] {
+		for _, f := range formsOf("PLANTED")[1:] {
 			ok = ok || bytes.Contains(b, f)
 		}
 		if !ok {
