@@ -183,14 +183,41 @@ func writePlan(out io.Writer, p *app.ErasurePlan) error {
 	for _, b := range p.Blobs {
 		fmt.Fprintf(out, "evidence sha256:%s goes", b.Digest)
 		if len(b.Cited) > 0 {
-			fmt.Fprintf(out, "; entries that rest on it: %s", numbers(b.Cited))
+			fmt.Fprintf(out, "; entries that rest on it: %s", ranges(b.Cited, "sha256:"+b.Digest))
 		}
 		fmt.Fprintln(out)
 	}
 	for _, x := range p.Elsewhere {
-		fmt.Fprintf(out, "note: %s is named by other entries too, which this does not touch: %s\n", x.Ref, numbers(x.Entries))
+		fmt.Fprintf(out, "note: %s is named by other entries too, which this does not touch: %s\n", x.Ref, ranges(x.Entries, x.Ref.String()))
 	}
 	return nil
+}
+
+// maxRanges is how many numbers or ranges of entries are listed.
+const maxRanges = 20
+
+// ranges lists entries, ascending; where there are very many it says how many
+// more, and where to read them.
+func ranges(es []uint64, of string) string {
+	var out []string
+	for i := 0; i < len(es); {
+		k := i
+		for k+1 < len(es) && es[k+1] == es[k]+1 {
+			k++
+		}
+		if len(out) >= maxRanges {
+			return fmt.Sprintf("%s and %d more (stemma show %s -o json)", strings.Join(out, ", "), len(es)-i, of)
+		}
+		if k-i >= 2 {
+			out = append(out, fmt.Sprintf("%d to %d", es[i], es[k]))
+		} else {
+			for j := i; j <= k; j++ {
+				out = append(out, fmt.Sprint(es[j]))
+			}
+		}
+		i = k + 1
+	}
+	return strings.Join(out, ", ")
 }
 
 func orNothing(s string) string {

@@ -140,3 +140,21 @@ func role(t *testing.T, dir string) string {
 	}
 	return name
 }
+
+func TestRanges(t *testing.T) {
+	var odd []uint64
+	for i := range uint64(30) {
+		odd = append(odd, 2*i+1)
+	}
+	for _, c := range []struct {
+		es   []uint64
+		want string
+	}{
+		{nil, ""}, {[]uint64{7}, "7"}, {[]uint64{7, 8}, "7, 8"}, {[]uint64{0, 1, 2, 5, 9, 10, 11, 12}, "0 to 2, 5, 9 to 12"},
+		{odd, "1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31, 33, 35, 37, 39 and 10 more (stemma show x -o json)"},
+	} {
+		if got := ranges(c.es, "x"); got != c.want {
+			t.Errorf("%v gives %q, want %q", c.es, got, c.want)
+		}
+	}
+}
