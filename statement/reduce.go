@@ -233,12 +233,14 @@ func keptEvidence(list []Evidence) []Evidence {
 // ended would count again.
 func Reducible(s *Statement) (names bool, err error) {
 	switch s.Predicate.(type) {
+	case nil, *Activity, *Entity:
+		return true, nil
+	case *Approval, *Deployment, *Registry, *Identity, *Delegation, *Notice, *Policy, *Waiver, *Retraction, *VSA:
+		return false, nil
 	case *Erasure, *Hold, *LogState:
 		return false, fmt.Errorf("a statement of type %s cannot be erased: it says what was done to the log", s.PredicateType)
-	case *Activity, *Entity:
-		return true, nil
 	}
-	return s.Predicate == nil, nil
+	return false, fmt.Errorf("a statement of type %s cannot be erased: no rule says what is kept of it", s.PredicateType)
 }
 
 // Reduce gives the payload of the statement that is kept of s by the rule
