@@ -51,6 +51,7 @@ func (g *Graph) foldRemainder(index uint64, content []byte) error {
 		e.hidden |= hidesRights
 	}
 	g.recorded.add(at)
+	g.recorder.add(g.words.intern(r.RecordedBy))
 	g.erased.add(e)
 	g.foldStatement(k, at, r.RecordedBy, p)
 	g.publish()

@@ -66,6 +66,7 @@ func (g *Graph) FoldParsed(index uint64, recordedAt time.Time, recordedBy string
 	at := prov.At(recordedAt)
 	g.touched = g.touched[:0]
 	g.recorded.add(at)
+	g.recorder.add(g.words.intern(recordedBy))
 	g.foldStatement(uint32(index), at, recordedBy, p)
 	g.publish()
 	return nil
@@ -86,7 +87,7 @@ func (g *Graph) foldStatement(k uint32, at prov.Instant, recordedBy string, p st
 		g.problem(k, p.Err.Error())
 		return
 	}
-	f := folder{g: g, k: k, at: at, by: recordedBy, id: hex.EncodeToString(p.Digest[:8]), subjects: p.Statement.Subjects}
+	f := folder{g: g, k: k, at: at, by: recordedBy, id: hex.EncodeToString(p.Digest[:8]), subjects: p.Statement.Subjects, envelope: p.Envelope}
 	f.doubts(p.Statement.Predicate)
 	if n := statement.Withheld(p.Statement); n > 0 {
 		g.withheld.add(withheld{k, uint32(n)})
@@ -144,6 +145,7 @@ type folder struct {
 	by       string       // recordedBy
 	id       string       // short name for things that the statement makes
 	subjects []statement.Subject
+	envelope *statement.Envelope // nil where nobody has it
 }
 
 func (f *folder) statement(s *statement.Statement) {
@@ -495,6 +497,7 @@ func (g *Graph) Skip(to uint64) {
 			at = *g.recorded.at(n - 1)
 		}
 		g.recorded.add(at)
+		g.recorder.add(g.words.intern(""))
 		g.digests.add([16]byte{})
 		g.publish()
 	}
