@@ -60,6 +60,12 @@ func EvidenceOf(p Predicate) []Evidence {
 		return p.Evidence
 	case *VSA:
 		return p.Evidence
+	case *Erasure:
+		return p.Evidence
+	case *Hold:
+		return p.Evidence
+	case *LogState:
+		return p.Evidence
 	}
 	return nil
 }

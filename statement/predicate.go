@@ -43,6 +43,12 @@ func newPredicate(typ string) Predicate {
 		return &Index{}
 	case VSAType:
 		return &VSA{}
+	case ErasureType:
+		return &Erasure{}
+	case HoldType:
+		return &Hold{}
+	case LogType:
+		return &LogState{}
 	}
 	return nil
 }

@@ -142,12 +142,9 @@ func verified(c *cobra.Command, v note.Verifier, res *bundle.Result) error {
 }
 
 func logKey(c *cobra.Command) (note.Verifier, error) {
-	key, _ := c.Flags().GetString("log-key")
-	if key == "" {
-		return nil, usage("--log-key is missing; take the log's public key from a source that you trust, not from the bundle")
-	}
-	if b, err := os.ReadFile(key); err == nil {
-		key = strings.TrimSpace(string(b))
+	key, err := logKeyText(c)
+	if err != nil {
+		return nil, err
 	}
 	v, err := note.NewVerifier(key)
 	if err != nil {
@@ -156,11 +153,22 @@ func logKey(c *cobra.Command) (note.Verifier, error) {
 	return v, nil
 }
 
+func logKeyText(c *cobra.Command) (string, error) {
+	key, _ := c.Flags().GetString("log-key")
+	if key == "" {
+		return "", usage("--log-key is missing; take the log's public key from a source that you trust, not from the bundle")
+	}
+	if b, err := os.ReadFile(key); err == nil {
+		key = strings.TrimSpace(string(b))
+	}
+	return key, nil
+}
+
 var errFsck = errors.New("the log is not as it should be")
 
 func logCommand() *cobra.Command {
-	c := &cobra.Command{Use: "log", Short: "The log itself: size, checkpoint, entries, check, export, seal, publish", Args: cobra.ArbitraryArgs,
-		Example: "  stemma log size\n  stemma log checkpoint\n  stemma log entry 12\n  stemma log fsck\n  stemma log export DIR\n  stemma log seal\n  stemma log publish",
+	c := &cobra.Command{Use: "log", Short: "The log itself: size, checkpoint, entries, check, export, seal, publish, erasure, holds", Args: cobra.ArbitraryArgs,
+		Example: "  stemma log size\n  stemma log checkpoint\n  stemma log entry 12\n  stemma log fsck\n  stemma log export DIR\n  stemma log seal\n  stemma log publish\n  stemma log erase 12 --reason \"request 2026-114\" --basis \"GDPR Art. 17(1)(b)\" --dry-run\n  stemma log hold list",
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usage("stemma log has no %q; stemma log --help lists what it has", args[0])
@@ -189,6 +197,7 @@ func logCommand() *cobra.Command {
 	sub("checkpoint", "The newest signed checkpoint, and who cosigned it", exactly0, logCheckpoint)
 	entry := sub("entry N", "One entry as it stands there", exactly("an index"), logEntry)
 	entry.Flags().Bool("statement", false, "print the statement in it instead")
+	entry.Flags().String("disclosures", "", "with --statement: put back what this file discloses of fields that were withheld")
 	sub("fsck", "Compute all that is derived anew and compare", exactly0, logFsck)
 	sub("export DIR", "Write it as C2SP tlog-tiles", exactly("a folder"), func(c *cobra.Command, w *app.Workspace, args []string) error {
 		h, err := w.Export(c.Context(), args[0])
@@ -197,33 +206,50 @@ func logCommand() *cobra.Command {
 		}
 		return err
 	})
+	c.AddCommand(eraseCommand(), holdCommand(), closeCommand(), chainCommand(), discloseCommand())
 	witnessingCommands(c, sub)
 	c.AddCommand(sealCommand())
 	return c
 }
 
 func logEntry(c *cobra.Command, w *app.Workspace, args []string) error {
-	var n uint64
-	if _, err := fmt.Sscanf(args[0], "%d", &n); err != nil || fmt.Sprint(n) != args[0] {
-		return usage("%q is no index; write a number such as 12", args[0])
+	list, err := entryNumbers(args)
+	if err != nil {
+		return err
 	}
+	n := list[0]
 	content, err := w.Log.Entry(c.Context(), n)
 	if err != nil {
 		return err
 	}
+	s, err := statement.ReadStored(content)
+	if err != nil {
+		return err
+	}
+	if s.Erased {
+		c.PrintErrf("stemma: entry %d: its content was erased by entry %d; this is what is left of it\n", n, s.ErasedBy)
+	}
 	if st, _ := c.Flags().GetBool("statement"); st {
-		e, err := statement.ParseEntry(content)
-		if err != nil {
+		if content, err = payloadOf(c, content, s); err != nil {
 			return err
 		}
-		env, err := statement.ParseEnvelope(e.Envelope)
-		if err != nil {
-			return err
-		}
-		content = env.Payload
+	} else if c.Flags().Changed("disclosures") {
+		return usage("--disclosures goes with --statement")
 	}
 	_, err = fmt.Fprintf(c.OutOrStdout(), "%s\n", content)
 	return err
+}
+
+// payloadOf gives the statement in an entry, or in what is left of one.
+func payloadOf(c *cobra.Command, content []byte, s statement.Stored) ([]byte, error) {
+	if s.Erased {
+		r, err := statement.ParseRemainder(content)
+		return r.Keep, err
+	}
+	if s.Parsed.Envelope == nil {
+		return nil, s.Parsed.Err
+	}
+	return disclosed(c, s.Parsed.Envelope.Payload)
 }
 
 func logFsck(c *cobra.Command, w *app.Workspace, _ []string) error {
@@ -245,6 +271,9 @@ func logFsck(c *cobra.Command, w *app.Workspace, _ []string) error {
 		r.Findings = append(r.Findings, "index: "+err.Error())
 	}
 	fmt.Fprintf(c.OutOrStdout(), "%d entries, %d tiles, %d pieces of evidence\n", r.Entries, r.Tiles, n)
+	if r.Erased > 0 {
+		fmt.Fprintf(c.OutOrStdout(), "erased, on an order that is in the log: the content of %s\n", counted(r.Erased, "entry", "entries"))
+	}
 	for _, f := range r.Findings {
 		fmt.Fprintf(c.OutOrStdout(), "✗ %s\n", f)
 	}
@@ -253,6 +282,13 @@ func logFsck(c *cobra.Command, w *app.Workspace, _ []string) error {
 	}
 	fmt.Fprintln(c.OutOrStdout(), "✓ all is as it should be")
 	return nil
+}
+
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 func knownRef(s string) (prov.Ref, error) {

@@ -61,7 +61,7 @@ func runEvidence(c *cobra.Command, w *app.Workspace, id string) (io.ReadCloser, 
 		return nil, err
 	}
 	v := g.At(prov.Now)
-	var envelopes [][]byte
+	var said []statement.Parsed
 	var entries []uint64
 	if a := v.Lookup(capture.ActivityRef(id)); a != graph.None {
 		entries = v.Entries(a)
@@ -71,11 +71,11 @@ func runEvidence(c *cobra.Command, w *app.Workspace, id string) (io.ReadCloser, 
 		if err != nil {
 			return nil, err
 		}
-		e, err := statement.ParseEntry(content)
+		s, err := statement.ReadStored(content)
 		if err != nil {
 			return nil, err
 		}
-		envelopes = append(envelopes, e.Envelope)
+		said = append(said, s.Parsed)
 	}
 	spooled, err := capture.SpoolOf(w.Dir).List()
 	if err != nil {
@@ -83,11 +83,12 @@ func runEvidence(c *cobra.Command, w *app.Workspace, id string) (io.ReadCloser, 
 	}
 	for _, x := range spooled {
 		if x.ID == id && x.Signed {
-			envelopes = append(envelopes, x.Lines...)
+			for _, l := range x.Lines {
+				said = append(said, statement.Read(l))
+			}
 		}
 	}
-	for _, env := range envelopes {
-		p := statement.Read(env)
+	for _, p := range said {
 		if p.Statement == nil {
 			continue
 		}

@@ -24,10 +24,12 @@ import (
 
 func initCommand() *cobra.Command {
 	c := &cobra.Command{Use: "init", Short: "Make a log in this folder, and a signing key if there is none",
-		Example: "  stemma init\n  stemma init --as person:ann@acme.example --origin acme.example/fraud", Args: exactly0}
+		Example: "  stemma init\n  stemma init --as person:ann@acme.example --origin acme.example/fraud\n  stemma init --successor-of ../2026", Args: exactly0}
 	c.Flags().String("as", "", "who signs, for a new key (default: your git address)")
 	c.Flags().String("key", "default", "the signing key's name")
 	c.Flags().String("origin", "", "the log's name in its checkpoints")
+	c.Flags().String("successor-of", "", "the closed log that this one continues: its folder, or a file with its final checkpoint")
+	c.Flags().String("log-key", "", "with a checkpoint: the public key of that log, or a file that holds it")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		dir, _ := c.Flags().GetString("dir")
 		origin, _ := c.Flags().GetString("origin")
@@ -37,6 +39,10 @@ func initCommand() *cobra.Command {
 		}
 		if dir == "" {
 			dir = "."
+		}
+		before, where, err := predecessor(c, dir)
+		if err != nil {
+			return err
 		}
 		w, err := app.Init(c.Context(), dir, app.Options{Origin: origin, Key: k})
 		if err != nil {
@@ -48,6 +54,13 @@ func initCommand() *cobra.Command {
 			fmt.Fprintf(out, "made signing key %q for %s\n", k.Name, k.Principal)
 		}
 		fmt.Fprintf(out, "made log %s in %s\n", w.Log.Origin(), w.Dir)
+		if before != nil {
+			a, err := w.Succeed(c.Context(), k, *before, where)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(out, "it continues log %s of %d entries, root %s (entry %d)\n", before.Origin, before.Size, before.Root, a.Index)
+		}
 		fmt.Fprintf(out, "its public key, for those who verify: %s\n", w.Log.Key())
 		fmt.Fprintf(out, "next: stemma import openlineage FILE…, or stemma add FILE --as model:NAME@VERSION\n")
 		return nil
@@ -165,6 +178,9 @@ func (x *writing) say(c *cobra.Command, subjects []statement.Subject, p statemen
 }
 
 func entryText(a evlog.Appended) string {
+	if a.Erased {
+		return fmt.Sprintf("entry %d stood there, and entry %d erased its content; it is not recorded again", a.Index, a.ErasedBy)
+	}
 	if a.Duplicate {
 		return fmt.Sprintf("entry %d stood there already", a.Index)
 	}
@@ -415,8 +431,9 @@ func noticeCommand() *cobra.Command {
 
 func recordCommand() *cobra.Command {
 	c := &cobra.Command{Use: "record FILE…", Short: "Record signed statements: DSSE envelopes, one a file or one a line",
-		Example: "  stemma record statement.dsse.json\n  stemma record --sign statement.json\n  cat envelopes.ndjson | stemma record -"}
+		Example: "  stemma record statement.dsse.json\n  stemma record --sign statement.json\n  cat envelopes.ndjson | stemma record -\n  stemma record --sign --withhold comment --withhold parameters statement.json"}
 	c.Flags().Bool("sign", false, "the files are statements; sign them first")
+	c.Flags().StringSlice("withhold", nil, "with --sign: a field of the predicate that is replaced by a salted digest; its disclosure is kept as evidence")
 	c.Flags().String("key", "default", "the signing key's name")
 	c.Args = func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
@@ -431,6 +448,9 @@ func recordCommand() *cobra.Command {
 		}
 		defer x.w.Close()
 		sign, _ := c.Flags().GetBool("sign")
+		if c.Flags().Changed("withhold") && !sign {
+			return usage("--withhold goes with --sign: what is signed already cannot be changed")
+		}
 		for _, name := range args {
 			if err := x.recordFile(c, name, sign); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
@@ -463,6 +483,9 @@ func (x *writing) recordFile(c *cobra.Command, name string, sign bool) error {
 		env := part
 		if sign {
 			if _, err := statement.Parse(part); err != nil {
+				return usageError{fmt.Errorf("document %d: %w", i+1, err)}
+			}
+			if part, err = x.withhold(c, part); err != nil {
 				return usageError{fmt.Errorf("document %d: %w", i+1, err)}
 			}
 			s, err := x.key.Signer()

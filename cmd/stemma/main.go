@@ -73,15 +73,15 @@ func exitCode(err error) int {
 		return exitDenied
 	case errors.Is(err, errUndecided):
 		return exitUndecided
-	case errors.As(err, &fork), errors.Is(err, bundle.ErrVerify), errors.Is(err, app.ErrUntrusted), errors.Is(err, errFsck), errors.Is(err, evlog.ErrCorrupt), misbehaved(err):
+	case errors.As(err, &fork), errors.Is(err, bundle.ErrVerify), errors.Is(err, app.ErrUntrusted), errors.Is(err, errFsck), errors.Is(err, evlog.ErrCorrupt), errors.Is(err, app.ErrSuccession), misbehaved(err):
 		return exitVerify
 	case errors.As(err, &use), errors.As(err, &ambiguous), errors.Is(err, prov.ErrRef), errors.As(err, &payload), errors.As(err, &bad), errors.Is(err, witness.ErrPolicy):
 		return exitUsage
-	case errors.Is(err, query.ErrNotFound), errors.Is(err, evlog.ErrNotFound), errors.Is(err, evlog.ErrNotALog), errors.Is(err, witnessing.ErrNotAWitness), errors.Is(err, keys.ErrNotFound), errors.Is(err, os.ErrNotExist):
+	case errors.Is(err, query.ErrNotFound), errors.Is(err, evlog.ErrNotFound), errors.Is(err, evlog.ErrNotALog), errors.Is(err, witnessing.ErrNotAWitness), errors.Is(err, keys.ErrNotFound), errors.Is(err, os.ErrNotExist), errors.Is(err, evlog.ErrErased):
 		return exitNotFound
 	case errors.As(err, &network), errors.As(err, &request) && request.Op != "parse", errors.Is(err, monitor.ErrUnreadable):
 		return exitUnreachable
-	case errors.Is(err, evlog.ErrReadOnly), errors.Is(err, os.ErrPermission):
+	case errors.Is(err, evlog.ErrReadOnly), errors.Is(err, os.ErrPermission), errors.Is(err, app.ErrStanding), errors.Is(err, app.ErrHeld), errors.Is(err, evlog.ErrClosed):
 		return exitNotPermitted
 	case errors.Is(err, app.ErrUnsealed):
 		return exitNotFound

@@ -82,6 +82,7 @@ func TestScripts(t *testing.T) {
 			"release":   release,
 			"killrun":   killRun,
 			"waitfor":   waitFor,
+			"nowhere":   nowhere,
 		},
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/stemma-lineage/stemma/bundle"
+	"github.com/stemma-lineage/stemma/internal/evlog"
 	"github.com/stemma-lineage/stemma/internal/graph"
 	"github.com/stemma-lineage/stemma/internal/query"
 	"github.com/stemma-lineage/stemma/internal/report"
@@ -54,6 +55,9 @@ func (w *Workspace) Bundle(ctx context.Context, q query.Question) ([]byte, *quer
 		for _, i := range slices.Sorted(maps.Keys(pick())) {
 			if c.Entries[i], err = w.Log.Entry(ctx, i); err != nil {
 				return nil, nil, err
+			}
+			if s, err := statement.ReadStored(c.Entries[i]); err == nil && s.Erased {
+				return nil, nil, fmt.Errorf("making bundle: it would hold entry %d, whose content entry %d erased: %w; no bundle can be made of that yet", i, s.ErasedBy, evlog.ErrErased)
 			}
 			if c.Proofs[i], err = prover.Inclusion(i, uint64(h.Size)); err != nil {
 				return nil, nil, err

@@ -23,7 +23,7 @@ func verifier(t *testing.T, w *Workspace) note.Verifier {
 	return v
 }
 
-func (h *hand) say(n int) {
+func (h *hand) batches(n int) {
 	h.t.Helper()
 	for range n {
 		h.batch(h.w)
@@ -36,7 +36,7 @@ func TestSeal(t *testing.T) {
 	if _, err := h.w.Sealed(t.Context()); !errors.Is(err, ErrUnsealed) {
 		t.Fatalf("an empty log: %v", err)
 	}
-	h.say(3)
+	h.batches(3)
 	at, err := h.w.Seal(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ func TestSeal(t *testing.T) {
 	if err != nil || again != at {
 		t.Fatalf("sealed twice: %d, %d, %v", at, again, err)
 	}
-	h.say(2)
+	h.batches(2)
 	if _, err := h.w.Sealed(t.Context()); !errors.Is(err, ErrUnsealed) {
 		t.Fatalf("more was recorded, and it is still sealed: %v", err)
 	}
@@ -71,7 +71,7 @@ func TestSeal(t *testing.T) {
 // for nothing, and the next proof stands on one that is true.
 func TestFalseRoot(t *testing.T) {
 	h := newHand(t, 8)
-	h.say(2)
+	h.batches(2)
 	head, err := h.w.Log.Head(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +92,7 @@ func TestFalseRoot(t *testing.T) {
 // TestSealAtOnce seals while others record.
 func TestSealAtOnce(t *testing.T) {
 	h := newHand(t, 9)
-	h.say(1)
+	h.batches(1)
 	var wg sync.WaitGroup
 	for range 3 {
 		wg.Go(func() {
@@ -101,7 +101,7 @@ func TestSealAtOnce(t *testing.T) {
 			}
 		})
 	}
-	h.say(3)
+	h.batches(3)
 	wg.Wait()
 	at, err := h.w.Seal(t.Context())
 	if err != nil {

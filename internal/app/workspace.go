@@ -138,6 +138,12 @@ func Open(ctx context.Context, dir string, o Options) (*Workspace, error) {
 		l.Close()
 		return nil, fmt.Errorf("reading trust list %s: %w", filepath.Join(dir, "trust"), err)
 	}
+	if durable.Writable(dir) {
+		if err := w.FinishErasures(ctx); err != nil && !errors.Is(err, evlog.ErrBusy) {
+			l.Close()
+			return nil, err
+		}
+	}
 	return w, nil
 }
 
@@ -205,11 +211,53 @@ func (w *Workspace) Record(ctx context.Context, by prov.Ref, envelopes ...[]byte
 		}
 		items[i], parsed[i] = evlog.Item{RecordedBy: who, Envelope: e}, p
 	}
+	if done, out, err := w.order(ctx, items, parsed); done {
+		return out, err
+	}
 	out, err := w.Log.Append(ctx, items)
 	if err == nil {
 		w.follow(ctx, out, items, parsed)
 	}
 	return out, err
+}
+
+// order takes what changes how the log itself is kept: orders of erasure, which
+// are carried out with their recording, holds, and what closes the log. Each is
+// recorded by itself.
+func (w *Workspace) order(ctx context.Context, items []evlog.Item, parsed []statement.Parsed) (done bool, out []evlog.Appended, err error) {
+	for _, p := range parsed {
+		switch p.Statement.Predicate.(type) {
+		case *statement.Erasure, *statement.Hold, *statement.LogState:
+			if len(items) > 1 {
+				return true, nil, fmt.Errorf("a statement of type %s is recorded by itself; put it into a file of its own", p.Statement.PredicateType)
+			}
+		}
+	}
+	for i, p := range parsed {
+		var a evlog.Appended
+		switch x := p.Statement.Predicate.(type) {
+		case *statement.Erasure:
+			a, err = w.erase(ctx, items[i], x)
+		case *statement.Hold:
+			who, err := prov.ParseRef(items[i].RecordedBy)
+			if err == nil {
+				err = w.checkHold(ctx, who, x)
+			}
+			if err != nil {
+				return true, nil, err
+			}
+			continue
+		case *statement.LogState:
+			a, err = w.logState(ctx, items[i], x)
+		default:
+			continue
+		}
+		if err != nil && a == (evlog.Appended{}) {
+			return true, nil, err
+		}
+		return true, []evlog.Appended{a}, err
+	}
+	return false, nil, nil
 }
 
 // follow folds what was just appended into the graph in memory, if there is
@@ -299,6 +347,13 @@ func (w *Workspace) Graph(ctx context.Context) (*graph.Graph, evlog.Head, error)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.graph != nil {
+		if good, err := w.upToDate(ctx, w.graph); err != nil {
+			return nil, h, err
+		} else if !good { // another process erased something
+			w.graph, w.loaded = nil, 0
+		}
+	}
 	if w.graph == nil {
 		w.graph = w.load(ctx, h)
 	}
@@ -352,6 +407,9 @@ func (w *Workspace) load(ctx context.Context, h evlog.Head) *graph.Graph {
 	if err != nil || string(root[:]) != string(b[:32]) {
 		return graph.New()
 	}
+	if good, err := w.upToDate(ctx, g); err != nil || !good {
+		return graph.New()
+	}
 	w.loaded = g.Size()
 	return g
 }
@@ -375,5 +433,9 @@ func (w *Workspace) save(ctx context.Context) {
 	})
 	if err == nil {
 		w.loaded = w.graph.Size()
+	}
+	if good, err := w.upToDate(ctx, w.graph); err != nil || !good { // something was erased meanwhile
+		_ = w.dropSnapshots()
+		w.loaded = 0
 	}
 }

@@ -32,6 +32,8 @@ type Item struct {
 type Appended struct {
 	Index      uint64
 	Duplicate  bool      // it stood there before
+	Erased     bool      // it stood there before, and its content was erased by the entry ErasedBy
+	ErasedBy   uint64    //
 	RecordedAt time.Time // the entry's own; zero for a duplicate
 }
 
@@ -91,6 +93,16 @@ func (l *Log) appendGroup(ctx context.Context, group []*request) {
 }
 
 func (l *Log) appendNow(ctx context.Context, items []Item) ([]Appended, error) {
+	out, err := l.appendWith(ctx, items, nil)
+	if err != nil {
+		err = fmt.Errorf("appending: %w", err)
+	}
+	return out, err
+}
+
+// appendWith appends items in one transaction with what also does, which is
+// left out when none of them is new. Log.mu is held.
+func (l *Log) appendWith(ctx context.Context, items []Item, also func(*appender, []Appended) error) ([]Appended, error) {
 	var out []Appended
 	fresh := false
 	err := l.tx(ctx, func(c *sql.Conn) error {
@@ -106,15 +118,23 @@ func (l *Log) appendNow(ctx context.Context, items []Item) ([]Appended, error) {
 		if !fresh {
 			return nil
 		}
-		return a.finish(ctx)
+		if a.closed.Valid {
+			if err := mayAppend(a.closed.String, items); err != nil {
+				return err
+			}
+		}
+		if err := a.finish(ctx); err != nil || also == nil {
+			return err
+		}
+		return also(a, out)
 	})
 	if err != nil {
 		l.ids.init() // may hold what was rolled back
-		return nil, fmt.Errorf("appending: %w", err)
+		return nil, err
 	}
 	if fresh {
 		if err := l.publish(ctx); err != nil {
-			return out, fmt.Errorf("appending: the entries are recorded, but their checkpoint could not be written beside the store: %w", err)
+			return out, fmt.Errorf("the entries are recorded, but their checkpoint could not be written beside the store: %w", err)
 		}
 	}
 	return out, nil
@@ -133,10 +153,11 @@ type appender struct {
 	pending [][]byte
 	ids     []uint64
 	first   int64
+	closed  sql.NullString // the entry that closed the log
 }
 
 func (a *appender) begin(ctx context.Context) error {
-	if err := a.c.QueryRowContext(ctx, "SELECT size FROM checkpoint").Scan(&a.size); err != nil {
+	if err := a.c.QueryRowContext(ctx, "SELECT size, (SELECT value FROM meta WHERE key='closed') FROM checkpoint").Scan(&a.size, &a.closed); err != nil {
 		return err
 	}
 	a.first = a.size
@@ -159,12 +180,12 @@ func (a *appender) add(ctx context.Context, items []Item) ([]Appended, error) {
 	for i, it := range items {
 		d := statement.EnvelopeDigest(it.Envelope)
 		id := binary.BigEndian.Uint64(d[:])
-		index, dup, err := a.find(ctx, id, it.Envelope)
+		old, dup, err := a.find(ctx, id, it.Envelope)
 		if err != nil {
 			return nil, err
 		}
 		if dup {
-			out[i] = Appended{Index: index, Duplicate: true}
+			out[i] = old
 			continue
 		}
 		now := a.l.now().UTC()
@@ -189,7 +210,8 @@ func (a *appender) add(ctx context.Context, items []Item) ([]Appended, error) {
 }
 
 // find looks an envelope up by the prefix of its digest and compares it whole.
-func (a *appender) find(ctx context.Context, id uint64, envelope []byte) (uint64, bool, error) {
+// Of one that was erased only the digest is left.
+func (a *appender) find(ctx context.Context, id uint64, envelope []byte) (Appended, bool, error) {
 	for _, index := range a.l.ids.find(id) {
 		var content []byte
 		if int64(index) >= a.first {
@@ -198,23 +220,33 @@ func (a *appender) find(ctx context.Context, id uint64, envelope []byte) (uint64
 			var first, count int64
 			var blob []byte
 			if err := a.c.QueryRowContext(ctx, "SELECT first, count, entries FROM batch WHERE first <= ? ORDER BY first DESC LIMIT 1", int64(index)).Scan(&first, &count, &blob); err != nil {
-				return 0, false, err
+				return Appended{}, false, err
 			}
 			list, err := unframe(blob, int(count))
 			if err != nil || int64(index) >= first+count {
-				return 0, false, fmt.Errorf("%w: batch %d: %v", ErrCorrupt, first, err)
+				return Appended{}, false, fmt.Errorf("%w: batch %d: %v", ErrCorrupt, first, err)
 			}
 			content = list[int64(index)-first]
 		}
+		if statement.IsRemainder(content) {
+			r, err := statement.ParseRemainder(content)
+			if err != nil {
+				return Appended{}, false, fmt.Errorf("%w: entry %d: %v", ErrCorrupt, index, err)
+			}
+			if r.Envelope == statement.EnvelopeDigest(envelope) {
+				return Appended{Index: index, Duplicate: true, Erased: true, ErasedBy: r.ErasedBy}, true, nil
+			}
+			continue
+		}
 		e, err := statement.ParseEntry(content)
 		if err != nil {
-			return 0, false, fmt.Errorf("%w: entry %d: %v", ErrCorrupt, index, err)
+			return Appended{}, false, fmt.Errorf("%w: entry %d: %v", ErrCorrupt, index, err)
 		}
 		if string(e.Envelope) == string(envelope) {
-			return index, true, nil
+			return Appended{Index: index, Duplicate: true}, true, nil
 		}
 	}
-	return 0, false, nil
+	return Appended{}, false, nil
 }
 
 // leaf adds the hash of leaf n to its tile, and full tiles' hashes upwards.

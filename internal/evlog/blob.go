@@ -16,7 +16,8 @@ import (
 )
 
 // Blobs keeps evidence: bytes by their SHA-256, one file each, under
-// sha256/ab/cdef….
+// sha256/ab/cdef…. In the place of one that was erased stands cdef….erased,
+// with the text that says by what; such bytes are not kept again.
 type Blobs struct{ dir string }
 
 // OpenBlobs keeps blobs in dir, which is made when first needed.
@@ -40,6 +41,10 @@ func (b Blobs) Put(r io.Reader) (digest string, size int64, err error) {
 	size, err = io.Copy(io.MultiWriter(f, h), r)
 	digest = hex.EncodeToString(h.Sum(nil))
 	path := b.path(digest)
+	if why := b.Erased(digest); err == nil && why != nil {
+		f.Close()
+		return "", 0, fmt.Errorf("keeping evidence: %w", why)
+	}
 	if err == nil && b.Has(digest) {
 		f.Close()
 		return digest, size, nil
@@ -74,14 +79,55 @@ func (b Blobs) Has(digest string) bool {
 
 // Open opens a blob.
 func (b Blobs) Open(digest string) (io.ReadCloser, error) {
-	if len(digest) != 64 || strings.Trim(digest, "0123456789abcdef") != "" {
+	if !isDigest(digest) {
 		return nil, fmt.Errorf("%w: %q is no SHA-256", ErrNotFound, digest)
 	}
 	f, err := os.Open(b.path(digest))
 	if errors.Is(err, os.ErrNotExist) {
+		if why := b.Erased(digest); why != nil {
+			return nil, why
+		}
 		return nil, fmt.Errorf("%w: no evidence is kept under %s", ErrNotFound, digest)
 	}
 	return f, err
+}
+
+const erasedSuffix = ".erased"
+
+// Erased says, as an error, that the evidence was erased, and by what; nil: it
+// was not.
+func (b Blobs) Erased(digest string) error {
+	if len(digest) != 64 {
+		return nil
+	}
+	why, err := os.ReadFile(b.path(digest) + erasedSuffix)
+	if err != nil {
+		return nil
+	}
+	return fmt.Errorf("evidence sha256:%s: %w %s; it is not kept again", digest, ErrErased, strings.TrimSpace(string(why)))
+}
+
+// Erase removes a blob for good, and leaves a note in its place that says why:
+// "by entry 40 of acme.example/fraud". Doing it twice does it once.
+func (b Blobs) Erase(digest, why string) error {
+	if !isDigest(digest) {
+		return fmt.Errorf("erasing evidence: %w: %q is no SHA-256", ErrNotFound, digest)
+	}
+	path := b.path(digest)
+	if err := durable.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("erasing evidence: %w", explain(err))
+	}
+	if err := durable.WriteFile(path+erasedSuffix, []byte(why+"\n"), 0o644); err != nil {
+		return fmt.Errorf("erasing evidence: %w", explain(err))
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("erasing evidence: %w", explain(err))
+	}
+	return durable.SyncDir(filepath.Dir(path))
+}
+
+func isDigest(s string) bool {
+	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
 // Fsck compares every blob with its name.
@@ -92,6 +138,12 @@ func (b Blobs) Fsck() (n int, findings []string, err error) {
 		}
 		if err != nil || d.IsDir() || strings.HasPrefix(d.Name(), ".") {
 			return err
+		}
+		if name, erased := strings.CutSuffix(d.Name(), erasedSuffix); erased {
+			if name = filepath.Base(filepath.Dir(path)) + name; b.Has(name) {
+				findings = append(findings, fmt.Sprintf("evidence %s: it was erased, and is here", name))
+			}
+			return nil
 		}
 		f, err := os.Open(path)
 		if err != nil {

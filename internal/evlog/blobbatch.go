@@ -48,6 +48,9 @@ func (t *BlobBatch) Put(data []byte) (digest string, err error) {
 	if digest = hex.EncodeToString(sum[:]); t.digests[digest] || t.blobs.Has(digest) {
 		return digest, nil
 	}
+	if why := t.blobs.Erased(digest); why != nil {
+		return "", fmt.Errorf("keeping evidence: %w", why)
+	}
 	if len(t.pending) >= maxOpenBlobs {
 		if err := t.Sync(); err != nil {
 			return "", err

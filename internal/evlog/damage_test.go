@@ -92,7 +92,7 @@ func TestOpenNamesWhatIsWrong(t *testing.T) {
 	}{
 		"no checkpoint": {ErrCorrupt, func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, "checkpoint")) }},
 		"newer format": {ErrNewerFormat, func(t *testing.T, dir string) {
-			sqlExec(t, behind(t, dir), "UPDATE meta SET value='2' WHERE key='format'")
+			sqlExec(t, behind(t, dir), "UPDATE meta SET value='3' WHERE key='format'")
 		}},
 		"not a database": {ErrCorrupt, func(t *testing.T, dir string) { os.WriteFile(filepath.Join(dir, "log.db"), make([]byte, 5000), 0o644) }},
 		"empty file":     {ErrCorrupt, func(t *testing.T, dir string) { os.WriteFile(filepath.Join(dir, "log.db"), nil, 0o644) }},

@@ -31,7 +31,8 @@ import (
 	"github.com/stemma-lineage/stemma/statement"
 )
 
-// FormatVersion is the version of the tables that this program writes.
+// FormatVersion is the version of the tables that this program writes, as long
+// as nothing is erased.
 const FormatVersion = 1
 
 // Errors that callers tell apart.
@@ -201,8 +202,8 @@ func (l *Log) load(ctx context.Context, write bool) error {
 	if err := rows.Err(); err != nil {
 		return explain(err)
 	}
-	if v := meta["format"]; v != fmt.Sprint(FormatVersion) {
-		return fmt.Errorf("%w (format %s, this program knows %d); use that version", ErrNewerFormat, v, FormatVersion)
+	if v := meta["format"]; v != fmt.Sprint(FormatVersion) && v != fmt.Sprint(formatErased) {
+		return fmt.Errorf("%w (format %s, this program knows %d and %d); use that version", ErrNewerFormat, v, FormatVersion, formatErased)
 	}
 	l.origin, l.key = meta["origin"], meta["key"]
 	if l.verifier, err = note.NewVerifier(l.key); err != nil {
@@ -360,7 +361,8 @@ func (l *Log) publish(ctx context.Context) error {
 	return err
 }
 
-// Indexed is an entry's bytes with its place.
+// Indexed is an entry's bytes with its place: what is left of it, where its
+// content was erased (statement.Remainder).
 type Indexed struct {
 	Index   uint64
 	Content []byte
@@ -408,7 +410,9 @@ func (l *Log) Entry(ctx context.Context, index uint64) ([]byte, error) {
 }
 
 // Follow yields the entries from an index on and waits for more, until ctx
-// ends. It sees the entries of other processes too.
+// ends. It sees the entries of other processes too. An entry that is erased
+// after it was given is not given again: who keeps what was given replaces it
+// by what the order says (statement.Erasure.Remainder) when the order comes.
 func (l *Log) Follow(ctx context.Context, from uint64, every time.Duration) iter.Seq2[Indexed, error] {
 	return func(yield func(Indexed, error) bool) {
 		for {
@@ -442,16 +446,26 @@ func (l *Log) SizeAt(ctx context.Context, t time.Time) (uint64, error) {
 		if err != nil {
 			return 0, err
 		}
-		c, err := statement.ParseEntry(e.Content)
+		at, err := recordedAt(e.Content)
 		if err != nil {
 			return 0, fmt.Errorf("%w: entry %d: %v", ErrCorrupt, e.Index, err)
 		}
-		if c.RecordedAt.After(t) {
+		if at.After(t) {
 			break
 		}
 		n = e.Index + 1
 	}
 	return n, nil
+}
+
+// recordedAt gives when an entry was recorded, erased or not.
+func recordedAt(content []byte) (time.Time, error) {
+	if statement.IsRemainder(content) {
+		r, err := statement.ParseRemainder(content)
+		return r.RecordedAt, err
+	}
+	e, err := statement.ParseEntry(content)
+	return e.RecordedAt, err
 }
 
 func frame(list [][]byte) []byte {

@@ -113,7 +113,10 @@ func (l *Log) exportTile(ctx context.Context, dir string, t tlog.Tile) error {
 		if err != nil {
 			return err
 		}
-		leaf := statement.Leaf(e.Content)
+		leaf, err := statement.StoredLeaf(e.Content)
+		if err != nil {
+			return fmt.Errorf("%w: entry %d: %v", ErrCorrupt, e.Index, err)
+		}
 		bundle = binary.BigEndian.AppendUint16(bundle, uint16(len(leaf)))
 		bundle = append(bundle, leaf...)
 	}
@@ -147,6 +150,7 @@ func writeNew(path string, data []byte) error {
 type Report struct {
 	Entries  int64
 	Tiles    int
+	Erased   int      // entries whose content was erased on an order
 	Findings []string // empty: all is well
 }
 
@@ -164,8 +168,12 @@ func (l *Log) Fsck(ctx context.Context, progress func(done, total int64)) (Repor
 		return r, nil
 	}
 	want := map[tileKey][]byte{}
-	next, err := l.fsckBatches(ctx, &r, h.Size, want, progress)
+	gone := &fsckErased{map[uint64][]byte{}, map[uint64][]byte{}}
+	next, err := l.fsckBatches(ctx, &r, h.Size, want, gone, progress)
 	if err != nil {
+		return r, err
+	}
+	if err := gone.check(ctx, l, &r); err != nil {
 		return r, err
 	}
 	r.Entries = next
@@ -185,7 +193,7 @@ func (l *Log) Fsck(ctx context.Context, progress func(done, total int64)) (Repor
 	return r, nil
 }
 
-func (l *Log) fsckBatches(ctx context.Context, r *Report, size int64, want map[tileKey][]byte, progress func(done, total int64)) (int64, error) {
+func (l *Log) fsckBatches(ctx context.Context, r *Report, size int64, want map[tileKey][]byte, gone *fsckErased, progress func(done, total int64)) (int64, error) {
 	rows, err := l.db.QueryContext(ctx, "SELECT first, count, recorded_first, recorded_last, prefixes, entries FROM batch ORDER BY first")
 	if err != nil {
 		return 0, explain(err)
@@ -214,24 +222,28 @@ func (l *Log) fsckBatches(ctx context.Context, r *Report, size int64, want map[t
 		}
 		for i, c := range list {
 			index := first + int64(i)
-			e, err := statement.ParseEntry(c)
+			gone.see(uint64(index), c)
+			at, envelope, err := identify(c)
 			if err != nil {
 				r.find("entry %d: %v", index, err)
 			} else {
-				if e.RecordedAt.Before(last) {
+				if at.Before(last) {
 					r.find("entry %d: it was recorded before the entry before it", index)
 				}
-				last = e.RecordedAt
-				at := e.RecordedAt.Format(statement.TimeFormat)
-				if i == 0 && at != t0 || i == len(list)-1 && at != t1 {
+				last = at
+				text := at.Format(statement.TimeFormat)
+				if i == 0 && text != t0 || i == len(list)-1 && text != t1 {
 					r.find("batch %d: its times are not those of its entries", first)
 				}
-				d := statement.EnvelopeDigest(e.Envelope)
-				if string(d[:8]) != string(prefixes[8*i:8*i+8]) {
+				if string(envelope[:8]) != string(prefixes[8*i:8*i+8]) {
 					r.find("entry %d: the digest kept for finding it is wrong", index)
 				}
 			}
-			addLeaf(want, index, tlog.RecordHash(statement.Leaf(c)))
+			if h, err := leafHash(c); err == nil { // told above if not
+				addLeaf(want, index, h)
+			} else {
+				addLeaf(want, index, tlog.RecordHash(statement.Leaf(c)))
+			}
 		}
 		next = first + count
 		if progress != nil {
@@ -239,6 +251,17 @@ func (l *Log) fsckBatches(ctx context.Context, r *Report, size int64, want map[t
 		}
 	}
 	return next, explain(rows.Err())
+}
+
+// identify gives when what the store holds was recorded, and the digest of its
+// envelope.
+func identify(content []byte) (at time.Time, envelope [32]byte, err error) {
+	if statement.IsRemainder(content) {
+		r, err := statement.ParseRemainder(content)
+		return r.RecordedAt, r.Envelope, err
+	}
+	e, err := statement.ParseEntry(content)
+	return e.RecordedAt, statement.EnvelopeDigest(e.Envelope), err
 }
 
 func addLeaf(tiles map[tileKey][]byte, n int64, h tlog.Hash) {

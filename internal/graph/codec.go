@@ -27,7 +27,7 @@ import (
 //
 // The sections that only Fold needs come last. They are neither checked nor
 // looked at before the first entry is folded into a graph that was read.
-const codecVersion = 8
+const codecVersion = 9
 
 var magic = [8]byte{'s', 't', 'e', 'm', 'g', 'r', 'f', codecVersion}
 
@@ -130,7 +130,7 @@ func (g *Graph) sections(f *flat) (hot, cold []section) {
 		sectionOf(&f.base), sectionOf(&r.outStart), sectionOf(&r.out.word), sectionOf(&r.out.rel),
 		sectionOf(&r.inStart), sectionOf(&r.in.word), sectionOf(&r.in.rel), alike,
 		sectionVec(&g.attrs), sectionVec(&g.ments), sectionVec(&g.recorded), sectionVec(&g.recorder), sectionVec(&g.marks), sectionVec(&g.problems), sectionVec(&g.doubts),
-		sectionVec(&g.retracted), sectionVec(&b.acts), sectionVec(&b.claims), sectionVec(&b.writes),
+		sectionVec(&g.retracted), sectionVec(&g.erased), sectionVec(&g.orders), sectionVec(&g.withheld), sectionVec(&b.acts), sectionVec(&b.claims), sectionVec(&b.writes),
 		sectionOf(&f.wordText), sectionOf(&f.wordEnd)}
 	cold = []section{sectionVec(&g.digests), sectionOf(&g.seen), sectionVec(&b.asserts), sectionOf(&b.joins), sectionOf(&g.fills),
 		sectionOf(&f.members), sectionOf(&f.memberEnd), sectionOf(&f.versions), sectionOf(&f.versionEnd),

@@ -35,12 +35,16 @@ func ruleOf(s string) uint8 {
 // the same thing for that.
 const emptySHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-// Fold takes in the entry at index, which must be Size(). A statement that
+// Fold takes in the entry at index, which must be Size(), or what is left of it
+// where its content was erased; see erased.go. A statement that
 // cannot be understood changes nothing but is kept as a problem; an entry
 // whose bytes are not an entry at all is an error, and so is a gap.
 func (g *Graph) Fold(index uint64, content []byte) error {
 	if err := g.thaw(); err != nil {
 		return fmt.Errorf("folding entry %d: %w", index, err)
+	}
+	if statement.IsRemainder(content) {
+		return g.foldRemainder(index, content)
 	}
 	e, err := statement.ParseEntry(content)
 	if err != nil && index == g.Size() {
@@ -54,7 +58,7 @@ func (g *Graph) Fold(index uint64, content []byte) error {
 // entry names.
 func (g *Graph) FoldParsed(index uint64, recordedAt time.Time, recordedBy string, p statement.Parsed) error {
 	if index != g.Size() {
-		return fmt.Errorf("folding entry %d: the graph holds %d entries; fold them in order", index, g.Size())
+		return gap(index, g.Size())
 	}
 	if err := g.thaw(); err != nil {
 		return fmt.Errorf("folding entry %d: %w", index, err)
@@ -85,6 +89,9 @@ func (g *Graph) foldStatement(k uint32, at prov.Instant, recordedBy string, p st
 	}
 	f := folder{g: g, k: k, at: at, by: recordedBy, id: hex.EncodeToString(p.Digest[:8]), subjects: p.Statement.Subjects, envelope: p.Envelope}
 	f.doubts(p.Statement.Predicate)
+	if n := statement.Withheld(p.Statement); n > 0 {
+		g.withheld.add(withheld{k, uint32(n)})
+	}
 	f.statement(p.Statement)
 }
 
@@ -168,6 +175,12 @@ func (f *folder) statement(s *statement.Statement) {
 	case *statement.Retraction:
 		f.g.retract(p.Entry, f.k)
 	case *statement.Index: // of the log's index, not of what is recorded
+	case *statement.Erasure:
+		f.erasure(p)
+	case *statement.Hold:
+		f.hold(p)
+	case *statement.LogState:
+		f.logState(p)
 	default:
 		f.g.problem(f.k, fmt.Sprintf("predicate type %s is not understood; the entry is kept and says nothing here", s.PredicateType))
 	}

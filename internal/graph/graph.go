@@ -121,6 +121,9 @@ type Graph struct {
 	problems  vec[uint32, problem]
 	doubts    vec[uint32, problem] // entries whose evidence did not verify, and why
 	retracted vec[uint32, retraction]
+	erased    vec[uint32, erasure] // entries whose content was erased, ascending
+	orders    vec[uint32, problem] // entries that ordered it, and why
+	withheld  vec[uint32, withheld]
 	slots     []slot
 	fills     []fill
 	slotKeys  map[string]uint32   // word -> slot; rebuilt on load

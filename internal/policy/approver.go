@@ -70,6 +70,7 @@ func (j *judge) approver(d *Decision) (rs []Reason) {
 	}
 	ties, told := j.memberships(who)
 	rs = append(rs, j.roles(d, who, ties, told)...)
+	rs = append(rs, j.erased(d, who)...)
 	return append(rs, j.makers.weigh(d, j.v, names, ties)...)
 }
 

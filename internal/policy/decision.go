@@ -42,6 +42,7 @@ const (
 	TextDiffers    = "text-differs" // signed over another text than it was shown
 	Revoked        = "revoked"
 	Superseded     = "superseded"
+	Erased         = "erased" // who decided, or what else is to be known of them, was erased
 )
 
 // Reason is why a decision has not, or may not have, an effect.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stemma-lineage/stemma/internal/graph"
 	"github.com/stemma-lineage/stemma/prov"
+	"github.com/stemma-lineage/stemma/statement"
 )
 
 // makers is who made a thing: the identities of the activities that generated
@@ -101,6 +102,9 @@ func (m *makers) identity(v graph.View, id graph.ID, t trace) {
 		}
 		switch v.Ref(s.id).Kind {
 		case prov.Person:
+			if r := v.Ref(s.id); statement.IsPseudonym(r) {
+				m.unknown = append(m.unknown, fmt.Sprintf("a name was erased: %s", s.how))
+			}
 			m.who[s.id] = s.trace
 			continue
 		case prov.Team, prov.Org, prov.Role:

@@ -431,16 +431,18 @@ func (b *builder) finish() *Answer {
 		}
 	}
 	b.answer.Relations = append(b.answer.Relations, b.sortedRelations()...)
-	b.unverified(items)
+	cited := b.cited(items)
+	b.unverified(cited)
+	b.erased(cited)
+	b.withheld(cited)
 	sort.Strings(b.answer.Focus)
 	b.answer.Focus = uniq(b.answer.Focus)
 	sortUnknown(b.answer.Unknown)
 	return &b.answer
 }
 
-// unverified tells of each entry in the answer that was made from evidence whose
-// signature did not hold.
-func (b *builder) unverified(items map[string]*Item) {
+// cited gives the entries that the answer rests on, ascending.
+func (b *builder) cited(items map[string]*Item) []uint64 {
 	var entries []uint64
 	for _, it := range items {
 		entries = append(entries, it.Entries...)
@@ -448,8 +450,17 @@ func (b *builder) unverified(items map[string]*Item) {
 	for _, r := range b.answer.Relations {
 		entries = append(entries, r.Entry)
 	}
+	for _, c := range b.answer.History {
+		entries = append(entries, c.Entry)
+	}
 	slices.Sort(entries)
-	for _, e := range slices.Compact(entries) {
+	return slices.Compact(entries)
+}
+
+// unverified tells of each entry in the answer that was made from evidence whose
+// signature did not hold.
+func (b *builder) unverified(entries []uint64) {
+	for _, e := range entries {
 		if why, ok := b.v.Doubt(e); ok {
 			b.answer.Unknown = append(b.answer.Unknown, Unknown{Reason: fmt.Sprintf(
 				"whether entry %d is true: the signature of its evidence does not hold (%s)", e, why)})
@@ -526,9 +537,15 @@ func (b *builder) item(id graph.ID) *Item {
 			it.Attributes["state"] = t.State
 		}
 	}
+	if by := it.Attributes["erased"]; by != "" {
+		it.Notes = append(it.Notes, "its bytes were erased from the evidence "+by)
+	}
 	for _, e := range it.Entries {
 		if by, ok := b.v.RetractedBy(e); ok {
 			it.Notes = append(it.Notes, fmt.Sprintf("entry %d was retracted by entry %d", e, by))
+		}
+		if by, ok := b.v.Erased(e); ok { // b.erased says why
+			it.Notes = append(it.Notes, fmt.Sprintf("entry %d: its content was erased by entry %d", e, by))
 		}
 	}
 	return it

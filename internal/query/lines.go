@@ -72,6 +72,13 @@ func Lines(v graph.View, verb, text string, opt Options, emit func(*Line) error)
 		}
 	}
 	p.end.Unknown = append(p.end.Unknown, b.doubtAll(p.unnamed)...)
+	b.answer.Unknown = nil
+	slices.Sort(p.cited)
+	p.cited = slices.Compact(p.cited)
+	b.erased(p.cited)
+	b.withheld(p.cited)
+	sortUnknown(b.answer.Unknown)
+	p.end.Unknown = append(p.end.Unknown, b.answer.Unknown...)
 	return emit(&Line{End: &p.end})
 }
 
@@ -80,6 +87,7 @@ type pieces struct {
 	emit    func(*Line) error
 	done    bits
 	unnamed int
+	cited   []uint64 // entries that were erased, or withhold something, and on which a line rests
 	end     End
 }
 
@@ -119,5 +127,17 @@ func (p *pieces) piece(id graph.ID) error {
 	line := &Line{Item: it, Relations: b.sortedRelations(), Unknown: b.answer.Unknown}
 	sortUnknown(line.Unknown)
 	p.end.Relations += len(line.Relations)
+	for _, e := range it.Entries {
+		p.cite(e)
+	}
+	for _, r := range line.Relations {
+		p.cite(r.Entry)
+	}
 	return p.emit(line)
+}
+
+func (p *pieces) cite(entry uint64) {
+	if _, ok := p.l.b.v.Erased(entry); ok || p.l.b.v.Withheld(entry) > 0 {
+		p.cited = append(p.cited, entry)
+	}
 }

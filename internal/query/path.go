@@ -40,7 +40,7 @@ func Path(v graph.View, from, to string, opt Options) (*Answer, error) {
 		w, found = between(v, z, a, mask)
 	}
 	if len(w) == 0 {
-		return nil, fmt.Errorf("%w: no path between %s and %s is recorded as of then; stemma why %s shows what it was made from", ErrNotFound, from, to, from)
+		return nil, fmt.Errorf("%w: no path between %s and %s is recorded as of then; stemma why %s shows what it was made from%s", ErrNotFound, from, to, from, erasedPaths(v))
 	}
 	b := newBuilder(v, q, opt)
 	for i, id := range w {

@@ -236,7 +236,7 @@ func (r *reacher) resource(forth *reached, targets []graph.ID, from, to string) 
 		}
 	}
 	if len(ends) == 0 {
-		return fmt.Errorf("%w: no path from %s to %s is recorded as of then (not that it cannot reach it: only rights that an entry tells of are known); stemma reach %s lists what is", ErrNotFound, from, to, from)
+		return fmt.Errorf("%w: no path from %s to %s is recorded as of then (not that it cannot reach it: only rights that an entry tells of are known); stemma reach %s lists what is%s", ErrNotFound, from, to, from, erasedPaths(b.v))
 	}
 	back, err := spread(ends, r.backwards(forth), b)
 	if err != nil {

@@ -237,7 +237,27 @@ func versionless(v graph.View, series graph.ID) error {
 }
 
 // hint proposes names that look like the one that was not found.
-func hint(v graph.View, text string) string {
+func hint(v graph.View, text string) string { return near(v, text) + erasedNames(v, text) }
+
+// erasedNames says that the name may be one of those that were erased.
+func erasedNames(v graph.View, text string) string {
+	r, err := prov.ParseRef(text)
+	if err != nil {
+		return ""
+	}
+	var entries []uint64
+	for _, e := range v.Erasures() {
+		if slices.Contains(e.Kinds, r.Kind) {
+			entries = append(entries, e.Entry)
+		}
+	}
+	if len(entries) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; names of that kind were erased from %s, and it may have been one of them", entriesText(entries))
+}
+
+func near(v graph.View, text string) string {
 	if v.AsOf().Known == 0 {
 		return "; the log is empty as of then"
 	}
