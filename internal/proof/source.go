@@ -176,6 +176,15 @@ func (l *log) retractions(i uint64) ([]uint64, error) {
 // was read and whose key it has, and in no other; and no entry was recorded
 // before one that precedes it.
 func (l *log) check() error {
+	type tally struct {
+		list  []uint64
+		n     int    // entries that have the key
+		after uint64 // the last of them, and one more
+	}
+	tallies := make(map[list]*tally, len(l.lists))
+	for id, got := range l.lists {
+		tallies[id] = &tally{list: got}
+	}
 	var last prov.Instant = prov.Beginning
 	for _, i := range sortedKeys(l.read) {
 		r := l.read[i]
@@ -183,36 +192,42 @@ func (l *log) check() error {
 			return fmt.Errorf("%w: entry %d says that it was recorded at %s, before one that precedes it", ErrSource, i, r.Recorded)
 		}
 		last = r.Recorded
+		if i >= l.size {
+			continue
+		}
 		var err error
 		r.EachKey(func(rel vindex.Relation, x string) {
-			if got, ok := l.lists[list{rel, x}]; ok && err == nil && i < l.size && !contains(got, i) {
+			t := tallies[list{rel, x}]
+			if t == nil || t.after == i+1 {
+				return
+			}
+			if _, ok := slices.BinarySearch(t.list, i); !ok && err == nil {
 				err = fmt.Errorf("%w: entry %d is missing in the list %s %s", ErrSource, i, rel, x)
 			}
+			t.n, t.after = t.n+1, i+1
 		})
 		if err != nil {
 			return err
 		}
 	}
-	for _, id := range l.names() {
-		for _, i := range l.lists[id] {
-			found := false
-			l.read[i].EachKey(func(rel vindex.Relation, x string) { found = found || id == list{rel, x} })
-			if !found {
-				return fmt.Errorf("%w: entry %d stands in the list %s %s, but has not this key", ErrSource, i, id.rel, id.x)
-			}
+	for id, t := range tallies {
+		if t.n != len(t.list) {
+			return l.stranger(id)
 		}
 	}
 	return nil
 }
 
-// names gives the lists that were read, sorted.
-func (l *log) names() []list {
-	out := make([]list, 0, len(l.lists))
-	for id := range l.lists {
-		out = append(out, id)
+// stranger names an entry that stands in a list and has not its key.
+func (l *log) stranger(id list) error {
+	for _, i := range l.lists[id] {
+		found := false
+		l.read[i].EachKey(func(rel vindex.Relation, x string) { found = found || id == list{rel, x} })
+		if !found {
+			return fmt.Errorf("%w: entry %d stands in the list %s %s, but has not this key", ErrSource, i, id.rel, id.x)
+		}
 	}
-	slices.SortFunc(out, func(a, b list) int { return slices.Compare([]string{string(a.rel), a.x}, []string{string(b.rel), b.x}) })
-	return out
+	return fmt.Errorf("%w: the list %s %s", ErrSource, id.rel, id.x)
 }
 
 func sortedKeys[V any](m map[uint64]V) []uint64 {
@@ -222,9 +237,4 @@ func sortedKeys[V any](m map[uint64]V) []uint64 {
 	}
 	slices.Sort(out)
 	return out
-}
-
-func contains(list []uint64, i uint64) bool {
-	_, ok := slices.BinarySearch(list, i)
-	return ok
 }
