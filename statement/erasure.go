@@ -55,8 +55,7 @@ type ErasedEntry struct {
 	RecordedBy string `json:"recordedBy"`
 	// Keys are those under which the verifiable index lists the entry, in
 	// hexadecimal, ascending, so that roots of the index that were given out stay
-	// provable. They are hashes of names: who guesses a name can confirm it. A log
-	// of which no root was given out leaves them out.
+	// provable. They are hashes of names: who guesses a name can confirm it.
 	Keys []string `json:"keys,omitempty"`
 	// Keep is a statement: what the graph may keep. Its form is that of a
 	// payload. Without it the entry says nothing, as before: its statement was

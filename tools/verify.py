@@ -593,6 +593,12 @@ PREDICATES = {
     BASE + "policy/v1": obj(name="str", text="str", environments=many("str"), at="time", evidence=many(EVIDENCE)),
     BASE + "waiver/v1": obj(rule="str", scope=many("str"), reason="str", until="time", at="time", evidence=many(EVIDENCE)),
     BASE + "retraction/v1": obj(entry="uint", reason="str", replacement=maybe("uint"), at="time", evidence=many(EVIDENCE)),
+    BASE + "erasure/v1": obj(entries=many(obj(entry="uint", content="str", envelope="str", recordedAt="str", recordedBy="str", keys=many("str"), keep="any")),
+                             blobs=many("str"), rule="str", reason="str", legalBasis="str", requestedBy="str", role="str", at="time", evidence=many(EVIDENCE)),
+    BASE + "hold/v1": obj(state="str", id="str", all="bool", entries=many("uint"), refs=many("str"), blobs=many("str"), reason="str", role="str", at="time",
+                          evidence=many(EVIDENCE)),
+    BASE + "log/v1": obj(state="str", origin="str", predecessor=maybe(obj(origin="str", size="uint", root="str", key="str", checkpoint="str")), reason="str",
+                         at="time", evidence=many(EVIDENCE)),
     BASE + "index/v1": obj(version="str", size="uint", root="str", keys="uint"),
     VSA: obj(verifier="any", timeVerified="time", resourceUri="str", policy="any", verificationResult="str", verifiedLevels=many("str"), stemma="any",
              evidence=many(EVIDENCE)),
@@ -702,6 +708,28 @@ def resources(xs):
 def parties(xs):
     for x in xs:
         target(x["ref"])
+
+
+def is_sha256(x):
+    return re.fullmatch("[0-9a-f]{64}", x) is not None
+
+
+def ascends(xs):
+    return all(a < b for a, b in zip(xs, xs[1:]))
+
+
+def check_erasure(p):
+    need(p["entries"] or p["blobs"])
+    need(p["reason"] and p["legalBasis"] and p["role"] and p["rule"] == "core/v1")
+    need(ascends([e["entry"] for e in p["entries"]]) and ascends(p["blobs"]) and all(is_sha256(b) for b in p["blobs"]))
+    for e in p["entries"]:
+        need(is_sha256(e["content"]) and is_sha256(e["envelope"]))
+        need(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z", e["recordedAt"], re.ASCII) and isinstance(instant(e["recordedAt"]), int))
+        need(ascends(e["keys"]) and all(is_sha256(k) for k in e["keys"]))
+        if e["keep"] is not None:
+            kept = json.dumps(e["keep"], ensure_ascii=False).encode("utf-8")
+            need(e["keep"].get("predicateType") not in (BASE + "erasure/v1", BASE + "hold/v1", BASE + "log/v1"))
+            read_statement(kept)
 
 
 def check(typ, p):
@@ -816,6 +844,22 @@ def check(typ, p):
         need(p["rule"] and p["reason"] and p["until"] is not None)
     elif name == "retraction":
         need(p["reason"])
+    elif name == "erasure":
+        check_erasure(p)
+    elif name == "hold":
+        need(p["state"] in ("set", "lift") and p["reason"] and p["role"])
+        need(re.fullmatch("[A-Za-z0-9._-]{1,100}", p["id"]))
+        scope = len(p["entries"]) + len(p["refs"]) + len(p["blobs"])
+        need(not p["all"] and not scope if p["state"] == "lift" else p["all"] == (scope == 0))
+        for x in p["refs"]:
+            target(x)
+        for x in p["blobs"]:
+            need(is_sha256(x))
+    elif name == "log":
+        need(p["state"] in ("closed", "opened") and p["origin"])
+        x = p["predecessor"]
+        need((x is None) == (p["state"] == "closed"))
+        need(x is None or x["origin"] and x["key"] and x["checkpoint"] and is_sha256(x["root"]))
     elif name == "index":
         need(p["version"] and re.fullmatch("[0-9a-f]{64}", p["root"]))
     else:
@@ -1231,6 +1275,8 @@ class Reading:
 
     def read_waiver(self, p):
         self.subject_keys()
+
+    read_erasure = read_hold = read_log = read_waiver
 
     def read_vsa(self, p):
         for s in self.subjects:

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/stemma-lineage/stemma/prov"
+	"github.com/stemma-lineage/stemma/statement"
 )
 
 // Relation is what the key of a list stands for: the entries of a list are
@@ -60,13 +61,30 @@ func KeyOf(rel Relation, x string) Key {
 
 // Keys gives the keys of an entry, sorted, each once: the entry stands in the
 // lists of these keys and in no others. It depends on nothing but the content.
-// Bytes that are no entry have no keys; a log does not take them.
+// What is left of an erased entry has the keys that the order tells, which are
+// those of the content. Bytes that are no entry have no keys; a log does not
+// take them.
 func Keys(content []byte) []Key {
+	if statement.IsRemainder(content) {
+		return erasedKeys(content)
+	}
 	r, err := ReadEntry(content)
 	if err != nil {
 		return nil
 	}
 	return r.Keys()
+}
+
+func erasedKeys(content []byte) []Key {
+	m, err := statement.ParseRemainder(content)
+	if err != nil {
+		return nil
+	}
+	out := make([]Key, len(m.Keys))
+	for i, k := range m.Keys {
+		out[i] = k
+	}
+	return out
 }
 
 // Keys gives the keys of the entry that was read.

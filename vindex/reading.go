@@ -2,6 +2,7 @@ package vindex
 
 import (
 	"encoding/hex"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -104,8 +105,16 @@ type Decision struct {
 }
 
 // ReadEntry reads the content of an entry. It gives an error for bytes that
-// are no entry; a statement that cannot be read gives a Reading that says so.
+// are no entry, and for what is left of one whose content was erased; a
+// statement that cannot be read gives a Reading that says so.
 func ReadEntry(content []byte) (*Reading, error) {
+	if statement.IsRemainder(content) {
+		m, err := statement.ParseRemainder(content)
+		if err != nil {
+			return nil, err
+		}
+		return nil, fmt.Errorf("its content was erased by entry %d; proofs that need it cannot be made", m.ErasedBy)
+	}
 	e, err := statement.ParseEntry(content)
 	if err != nil {
 		return nil, err
@@ -156,7 +165,7 @@ func (r *reader) statement(s *statement.Statement) {
 		r.notice(p)
 	case *statement.Policy:
 		r.policy(p)
-	case *statement.Waiver:
+	case *statement.Waiver, *statement.Erasure, *statement.Hold, *statement.LogState:
 		r.subjectKeys()
 	case *statement.VSA:
 		for _, s := range r.subjects {

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/stemma-lineage/stemma/internal/keys"
 	"github.com/stemma-lineage/stemma/prov"
 	"github.com/stemma-lineage/stemma/statement"
+	"github.com/stemma-lineage/stemma/vindex"
 )
 
 // Wanted is what somebody wants erased.
@@ -143,6 +145,7 @@ func (w *Workspace) planEntry(ctx context.Context, p *ErasurePlan, n uint64, hid
 	if err != nil {
 		return err
 	}
+	x.Keys = indexKeys(content)
 	p.Order.Entries = append(p.Order.Entries, x)
 	e := PlannedEntry{Entry: n, RecordedBy: s.RecordedBy, Kept: x.Keep}
 	if s.Parsed.Envelope != nil {
@@ -246,6 +249,9 @@ func (w *Workspace) erase(ctx context.Context, it evlog.Item, order *statement.E
 		if err := w.MayErase(ctx, who, order); err != nil {
 			return evlog.Appended{}, err
 		}
+		if err := w.checkKeys(ctx, order); err != nil {
+			return evlog.Appended{}, err
+		}
 		out, err := w.Log.Erase(ctx, it, uint64(h.Size))
 		if errors.Is(err, evlog.ErrGrew) {
 			continue // a hold may have been set in between
@@ -255,6 +261,30 @@ func (w *Workspace) erase(ctx context.Context, it evlog.Item, order *statement.E
 		}
 		return out, w.FinishErasures(ctx)
 	}
+}
+
+// checkKeys compares the keys that an order tells with those of the contents,
+// so that the roots of the index that were given out stay as they are.
+func (w *Workspace) checkKeys(ctx context.Context, order *statement.Erasure) error {
+	for _, e := range order.Entries {
+		content, err := w.Log.Entry(ctx, e.Entry)
+		if err != nil {
+			return err
+		}
+		if !slices.Equal(e.Keys, indexKeys(content)) {
+			return fmt.Errorf("the order does not state entry %d truly: keys are not those under which the index lists it", e.Entry)
+		}
+	}
+	return nil
+}
+
+// indexKeys gives the keys of an entry as orders of erasure write them.
+func indexKeys(content []byte) []string {
+	var out []string
+	for _, k := range vindex.Keys(content) {
+		out = append(out, hex.EncodeToString(k[:]))
+	}
+	return out
 }
 
 // MayErase tells whether an identity may order this erasure now.

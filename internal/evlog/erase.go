@@ -240,11 +240,11 @@ func mayAppend(closed string, items []Item) error {
 		p := statement.Read(it.Envelope)
 		if p.Statement != nil {
 			switch p.Statement.Predicate.(type) {
-			case *statement.Erasure, *statement.Hold:
+			case *statement.Erasure, *statement.Hold, *statement.Index:
 				continue
 			}
 		}
-		return fmt.Errorf("%w by entry %s, and takes only orders of erasure and holds; begin its successor in another folder with stemma init --successor-of DIR", ErrClosed, closed)
+		return fmt.Errorf("%w by entry %s, and takes only orders of erasure, holds and roots of its index; begin its successor in another folder with stemma init --successor-of DIR", ErrClosed, closed)
 	}
 	return nil
 }
