@@ -1,0 +1,414 @@
+package access
+
+import (
+	"slices"
+	"strings"
+)
+
+// Outcome is one of three values. Unknown is never yes.
+type Outcome uint8
+
+// The outcomes, in the order of their weight.
+const (
+	No Outcome = iota
+	Unknown
+	Yes
+)
+
+func (o Outcome) String() string { return [...]string{"no", "unknown", "yes"}[o] }
+
+// Dialect says how the patterns of a rule are read.
+type Dialect uint8
+
+// The dialects.
+const (
+	// Plain: a resource is a name; "/*" or ":*" at its end stands for all that
+	// is below, and "*" for everything. So do actions.
+	Plain Dialect = iota
+	// AWS: '*' and '?' anywhere; actions without regard to case.
+	AWS
+	// Kubernetes: resource kubernetes/NAMESPACE/GROUP/RESOURCE[/NAME[/SUBRESOURCE]]
+	// or kubernetes/url/PATH; each part may be '*'.
+	Kubernetes
+)
+
+// DialectOf tells the dialect by the name of a resource, as importers give it.
+func DialectOf(name string) Dialect {
+	switch {
+	case name == "aws/*", strings.HasPrefix(name, "arn:"):
+		return AWS
+	case strings.HasPrefix(name, "kubernetes/"):
+		return Kubernetes
+	}
+	return Plain
+}
+
+// Rule is one grant, or with Deny one refusal. Names are those of resources
+// without their kind.
+type Rule struct {
+	Deny         bool
+	Actions      []string // none: not told
+	NotActions   []string
+	Resource     string
+	NotResources []string
+	// Maybe: whether it applies is not known.
+	Maybe bool
+}
+
+// Ask is what is asked: for a resource under all its names, and an action; ""
+// is any.
+type Ask struct {
+	Names  []string // as in the dialects, first the one that was asked
+	Action string
+	// Any asks for whatever the rule itself is about.
+	Any bool
+	// Above are names of what the resource is part of, where a grant on the
+	// whole is one on the part.
+	Above []string
+}
+
+// Scope of an answer: whether the rule covers the resource that was asked, or
+// only a part of it.
+type Scope uint8
+
+// The scopes.
+const (
+	Nothing Scope = iota
+	Part          // of what is below the resource
+	Whole
+)
+
+// Compiled is a Rule with its patterns read.
+type Compiled struct {
+	Rule
+	dialect    Dialect
+	actions    []Pattern
+	notActions []Pattern
+	resource   Pattern
+	notRes     []Pattern
+	opaque     bool // the resource has a pattern that is not understood
+}
+
+// Compile reads the patterns of a rule.
+func Compile(r Rule) *Compiled {
+	c := &Compiled{Rule: r, dialect: DialectOf(r.Resource)}
+	acts, nots := r.Actions, r.NotActions
+	if c.dialect == AWS {
+		acts, nots = lower(acts), lower(nots)
+	}
+	c.resource, c.opaque = c.read(r.Resource)
+	for _, a := range acts {
+		c.actions = append(c.actions, c.action(a))
+	}
+	for _, a := range nots {
+		c.notActions = append(c.notActions, c.action(a))
+	}
+	for _, n := range r.NotResources {
+		p, opaque := c.read(n)
+		c.notRes, c.opaque = append(c.notRes, p), c.opaque || opaque
+	}
+	return c
+}
+
+func (c *Compiled) action(a string) Pattern {
+	switch c.dialect {
+	case AWS:
+		return Glob(a)
+	case Kubernetes:
+		if a == "*" {
+			return star(a, many)
+		}
+		return Literal(a)
+	}
+	p, opaque := below(a)
+	c.opaque = c.opaque || opaque
+	return p
+}
+
+// read gives the pattern of a resource, and whether it is not understood.
+func (c *Compiled) read(name string) (p Pattern, opaque bool) {
+	switch c.dialect {
+	case AWS:
+		return Glob(strings.TrimPrefix(name, "aws/")), false
+	case Kubernetes:
+		if strings.HasPrefix(name, "kubernetes/url/") {
+			return star(object(name, "*"), many), false
+		}
+		return star(object(name, "*"), part), false
+	}
+	return below(name)
+}
+
+// below reads a plain name: all that is below it when it ends with '*' as a
+// part of its own.
+func below(name string) (p Pattern, opaque bool) {
+	head, ok := strings.CutSuffix(name, "*")
+	if !ok {
+		return star(name, many), strings.Contains(name, "*")
+	}
+	bounded := head == "" || strings.HasSuffix(head, "/") || strings.HasSuffix(head, ":")
+	return star(name, many), !bounded || strings.Contains(head, "*")
+}
+
+// object writes a name of Kubernetes in five parts, namespace, group, resource,
+// subresource and object, so that its parts stand at fixed places. What is not
+// told is rest. A rule for all resources is one for their subresources too.
+func object(name, rest string) string {
+	name = strings.TrimPrefix(name, "kubernetes/")
+	if path, ok := strings.CutPrefix(name, "url/"); ok {
+		return "url:/" + path
+	}
+	p := strings.SplitN(name, "/", 5)
+	for len(p) < 3 {
+		p = append(p, rest)
+	}
+	obj, sub := rest, ""
+	if len(p) > 3 {
+		obj = p[3]
+	}
+	switch {
+	case len(p) > 4:
+		sub = p[4]
+	case p[2] == "*":
+		sub = "*"
+	}
+	return strings.Join([]string{p[0], p[1], p[2], sub, obj}, "/")
+}
+
+// about gives the sets of resources that an Ask is about, in this dialect: the
+// resource itself, then what is below it.
+func (c *Compiled) about(a Ask) []Pattern {
+	if a.Any {
+		return []Pattern{c.resource}
+	}
+	var out [2][]Pattern
+	for _, n := range a.Names {
+		if DialectOf(n) != c.dialect && !(c.dialect == AWS && n == "*") {
+			continue
+		}
+		switch c.dialect {
+		case AWS:
+			n = strings.TrimPrefix(n, "aws/")
+			out[0] = append(out[0], Literal(n))
+			out[1] = append(out[1], append(Literal(n), Glob("/*")...))
+		case Kubernetes:
+			parts := strings.Count(n, "/")
+			if parts >= 3 {
+				out[0] = append(out[0], Literal(object(n, "")))
+			}
+			if parts < 5 && !strings.HasPrefix(n, "kubernetes/url/") {
+				out[1] = append(out[1], inside(n))
+			}
+		default:
+			out[0] = append(out[0], Literal(n))
+			out[1] = append(out[1], append(Literal(n), Glob("/*")...))
+		}
+	}
+	if c.dialect == Plain {
+		for _, n := range a.Above {
+			out[0] = append(out[0], Literal(n))
+		}
+	}
+	return slices.Concat(out[0], []Pattern{nil}, out[1])
+}
+
+// inside gives the pattern of what is below a name of Kubernetes: resources of
+// a namespace, objects of a resource, subresources of an object. Only the parts
+// that are not told vary.
+func inside(name string) Pattern {
+	p := strings.Split(strings.TrimPrefix(name, "kubernetes/"), "/")
+	told := []int{0, 1, 2, 4, 3} // the part of a name that stands at each place
+	var out Pattern
+	for i, n := range told {
+		if i > 0 {
+			out = append(out, token{r: '/'})
+		}
+		if n < len(p) {
+			out = append(out, Literal(p[n])...)
+		} else {
+			out = append(out, token{wild: part})
+		}
+	}
+	return out
+}
+
+// Left tells whether something is left of what a rule allows, beside the
+// refusals and within the bounds (nil: none), and of how much of the resource.
+// A rule without actions allows something that is not told.
+func Left(allow *Compiled, denies, bounds []*Compiled, a Ask) (Outcome, Scope) {
+	work := maxWork
+	scope := Whole
+	best, bestScope := No, Nothing
+	for _, where := range allow.about(a) {
+		if where == nil { // what follows is below
+			scope = Part
+			continue
+		}
+		if o := allow.left(denies, bounds, where, a.Action, &work); o > best {
+			if best, bestScope = o, scope; best == Yes {
+				return best, bestScope
+			}
+		}
+	}
+	return best, bestScope
+}
+
+func (c *Compiled) left(denies, bounds []*Compiled, where Pattern, action string, work *int) Outcome {
+	s := &search{work: work, inR: []Pattern{where, c.resource}, outR: c.notRes, outA: c.notActions}
+	if found, sure := s.meet(s.inR, s.outR); !found && sure {
+		return No
+	}
+	if action != "" {
+		s.inA = append(s.inA, c.asked(action))
+	}
+	best := No
+	for i := range max(1, len(c.actions)) {
+		x := *s
+		untold := len(c.actions) == 0
+		if !untold {
+			x.inA = slices.Concat(s.inA, []Pattern{c.actions[i]})
+		}
+		best = max(best, x.bounded(denies, bounds, c.Maybe || c.opaque || untold && action != ""))
+		if best == Yes {
+			return Yes
+		}
+	}
+	return best
+}
+
+func (c *Compiled) asked(action string) Pattern {
+	if c.dialect == AWS {
+		action = strings.ToLower(action)
+	}
+	return Literal(action)
+}
+
+// search looks for an action and a resource that are in all of some patterns
+// and in none of others.
+type search struct {
+	inA, outA, inR, outR []Pattern
+	work                 *int // that may still be done
+}
+
+func (s *search) meet(in, out []Pattern) (found, sure bool) { return meet(in, out, s.work) }
+
+// bounded looks within one of the bounds, if there are any.
+func (s search) bounded(denies, bounds []*Compiled, maybe bool) Outcome {
+	if bounds == nil {
+		return s.weigh(denies, maybe)
+	}
+	best := No
+	all := slices.Clone(denies)
+	for _, b := range bounds {
+		if b.Deny {
+			all = append(all, b)
+		}
+	}
+	for _, b := range bounds {
+		if b.Deny {
+			continue
+		}
+		for _, act := range b.actions {
+			x := s
+			x.inA, x.outA = slices.Concat(s.inA, []Pattern{act}), slices.Concat(s.outA, b.notActions)
+			x.inR, x.outR = slices.Concat(s.inR, []Pattern{b.resource}), slices.Concat(s.outR, b.notRes)
+			if best = max(best, x.weigh(all, maybe || b.Maybe)); best == Yes {
+				return Yes
+			}
+		}
+	}
+	return best
+}
+
+// weigh gives Yes when something is left whatever refusals apply, Unknown when
+// something is left if some do not.
+func (s search) weigh(denies []*Compiled, maybe bool) Outcome {
+	var surely []*Compiled
+	for _, d := range denies {
+		if !d.Maybe && !d.opaque {
+			surely = append(surely, d)
+		}
+	}
+	o := s.beside(surely)
+	if o == Yes && len(surely) < len(denies) && s.beside(denies) != Yes || o == Yes && maybe {
+		return Unknown
+	}
+	return o
+}
+
+// beside looks for something that none of the refusals takes.
+func (s search) beside(denies []*Compiled) Outcome {
+	found, sure := s.try(denies)
+	switch {
+	case found:
+		return Yes
+	case sure:
+		return No
+	}
+	return Unknown
+}
+
+func (s search) try(denies []*Compiled) (found, sure bool) {
+	a, sureA := s.meet(s.inA, s.outA)
+	if !a {
+		return false, sureA
+	}
+	r, sureR := s.meet(s.inR, s.outR)
+	if !r {
+		return false, sureR
+	}
+	for i, d := range denies {
+		if s.apart(d) {
+			continue
+		}
+		return s.avoid(d, denies[i+1:])
+	}
+	return true, true
+}
+
+// apart tells whether a refusal takes nothing of what is looked at.
+func (s search) apart(d *Compiled) bool {
+	if r, sure := s.meet(slices.Concat(s.inR, []Pattern{d.resource}), slices.Concat(s.outR, d.notRes)); !r && sure {
+		return true
+	}
+	for _, act := range d.actions {
+		if a, sure := s.meet(slices.Concat(s.inA, []Pattern{act}), slices.Concat(s.outA, d.notActions)); a || !sure {
+			return false
+		}
+	}
+	return len(d.actions) > 0
+}
+
+// avoid tries each way around a refusal: an action or a resource that it is
+// not about, or one that it excepts.
+func (s search) avoid(d *Compiled, rest []*Compiled) (found, sure bool) {
+	sure = true
+	next := func(x search) bool {
+		f, ok := x.try(rest)
+		found, sure = found || f, sure && ok
+		return f
+	}
+	x := s
+	x.outA = slices.Concat(s.outA, d.actions)
+	if len(d.actions) > 0 && next(x) {
+		return true, true
+	}
+	x = s
+	x.outR = slices.Concat(s.outR, []Pattern{d.resource})
+	if next(x) {
+		return true, true
+	}
+	for _, p := range d.notActions {
+		x = s
+		if x.inA = slices.Concat(s.inA, []Pattern{p}); next(x) {
+			return true, true
+		}
+	}
+	for _, p := range d.notRes {
+		x = s
+		if x.inR = slices.Concat(s.inR, []Pattern{p}); next(x) {
+			return true, true
+		}
+	}
+	return found, sure
+}
