@@ -77,6 +77,16 @@ var about = map[string]string{
 	"huggingface":    "Hugging Face: model and dataset cards, config.json, adapters, answers of the hub",
 	"intoto":         "in-toto Statements, SLSA provenance, DSSE envelopes, Sigstore bundles, witness, Chainloop",
 	"model-signing":  "OpenSSF model signatures (model.sig)",
+	"kubernetes":     "Kubernetes objects: kubectl get -o json or yaml, manifests",
+	"aws":            "AWS account details, credential reports, access keys, CloudTrail",
+	"gcp":            "Google Cloud assets, IAM policies, service accounts and keys",
+	"github":         "GitHub organisations as GitHound collects them (OpenGraph)",
+	"spire":          "SPIRE registration entries",
+	"scim":           "SCIM users, groups and agents",
+	"vault":          "Vault audit lines",
+	"mcp":            "MCP tools, registry servers, client configurations",
+	"a2a":            "A2A agent cards",
+	"jwt":            "Tokens and claims: who acts for whom",
 	"trust-material": "Roots, keys and certificates: nothing is recorded of them; --trust uses them",
 }
 
