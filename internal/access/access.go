@@ -412,3 +412,28 @@ func (s search) avoid(d *Compiled, rest []*Compiled) (found, sure bool) {
 	}
 	return found, sure
 }
+
+// Overlap tells whether a refusal is about something of what a rule allows of
+// what is asked. What was not searched to its end counts as an overlap.
+func Overlap(allow, deny *Compiled, a Ask) bool {
+	work := maxWork
+	for _, where := range allow.about(a) {
+		if where == nil {
+			continue
+		}
+		s := &search{work: &work, inR: []Pattern{where, allow.resource}, outR: allow.notRes, outA: allow.notActions}
+		if a.Action != "" {
+			s.inA = append(s.inA, allow.asked(a.Action))
+		}
+		for i := range max(1, len(allow.actions)) {
+			x := *s
+			if len(allow.actions) > 0 {
+				x.inA = slices.Concat(s.inA, []Pattern{allow.actions[i]})
+			}
+			if !x.apart(deny) {
+				return true
+			}
+		}
+	}
+	return false
+}
