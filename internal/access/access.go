@@ -134,7 +134,9 @@ func (c *Compiled) read(name string) (p Pattern, opaque bool) {
 		if strings.HasPrefix(name, "kubernetes/url/") {
 			return star(object(name, "*"), many), false
 		}
-		return star(object(name, "*"), part), false
+		// RBAC has "*/scale", and no "pods/*".
+		p := strings.Split(name, "/")
+		return star(object(name, "*"), part), len(p) > 5 && p[5] == "*" && p[3] != "*"
 	}
 	return below(name)
 }
@@ -244,22 +246,24 @@ func Left(allow *Compiled, denies, bounds []*Compiled, a Ask) (Outcome, Scope) {
 			scope = Part
 			continue
 		}
-		if o := allow.left(denies, bounds, where, a.Action, &work); o > best {
-			if best, bestScope = o, scope; best == Yes {
-				return best, bestScope
+		for _, act := range allow.deeds(a) {
+			if o := allow.left(denies, bounds, where, act, a.Action, &work); o > best {
+				if best, bestScope = o, scope; best == Yes {
+					return best, bestScope
+				}
 			}
 		}
 	}
 	return best, bestScope
 }
 
-func (c *Compiled) left(denies, bounds []*Compiled, where Pattern, action string, work *int) Outcome {
+func (c *Compiled) left(denies, bounds []*Compiled, where, act Pattern, action string, work *int) Outcome {
 	s := &search{work: work, inR: []Pattern{where, c.resource}, outR: c.notRes, outA: c.notActions}
 	if found, sure := s.meet(s.inR, s.outR); !found && sure {
 		return No
 	}
-	if action != "" {
-		s.inA = append(s.inA, c.asked(action))
+	if act != nil {
+		s.inA = append(s.inA, act)
 	}
 	best := No
 	for i := range max(1, len(c.actions)) {
@@ -276,11 +280,34 @@ func (c *Compiled) left(denies, bounds []*Compiled, where Pattern, action string
 	return best
 }
 
-func (c *Compiled) asked(action string) Pattern {
-	if c.dialect == AWS {
-		action = strings.ToLower(action)
+// beside are services of AWS whose actions are on resources of another.
+var beside = map[string][]string{"iam": {"sts"}, "rds": {"rds-data"}, "redshift": {"redshift-data"}, "kafka": {"kafka-cluster"}}
+
+// deeds gives what is asked to be done. Of a resource of AWS any action of its
+// service: an action of another does nothing to it.
+func (c *Compiled) deeds(a Ask) []Pattern {
+	switch {
+	case a.Action != "" && c.dialect == AWS:
+		return []Pattern{Literal(strings.ToLower(a.Action))}
+	case a.Action != "":
+		return []Pattern{Literal(a.Action)}
+	case c.dialect != AWS || a.Any:
+		return []Pattern{nil}
 	}
-	return Literal(action)
+	var out []Pattern
+	for _, n := range a.Names {
+		p := strings.SplitN(n, ":", 6)
+		if len(p) < 3 || p[0] != "arn" || strings.ContainsAny(p[2], "*?") || p[2] == "" {
+			if n == "aws/*" || p[0] == "arn" {
+				return []Pattern{nil}
+			}
+			continue
+		}
+		for _, service := range append([]string{p[2]}, beside[p[2]]...) {
+			out = append(out, Glob(service+":*"))
+		}
+	}
+	return out
 }
 
 // search looks for an action and a resource that are in all of some patterns
@@ -421,17 +448,19 @@ func Overlap(allow, deny *Compiled, a Ask) bool {
 		if where == nil {
 			continue
 		}
-		s := &search{work: &work, inR: []Pattern{where, allow.resource}, outR: allow.notRes, outA: allow.notActions}
-		if a.Action != "" {
-			s.inA = append(s.inA, allow.asked(a.Action))
-		}
-		for i := range max(1, len(allow.actions)) {
-			x := *s
-			if len(allow.actions) > 0 {
-				x.inA = slices.Concat(s.inA, []Pattern{allow.actions[i]})
+		for _, act := range allow.deeds(a) {
+			s := search{work: &work, inR: []Pattern{where, allow.resource}, outR: allow.notRes, outA: allow.notActions}
+			if act != nil {
+				s.inA = append(s.inA, act)
 			}
-			if !x.apart(deny) {
-				return true
+			for i := range max(1, len(allow.actions)) {
+				x := s
+				if len(allow.actions) > 0 {
+					x.inA = slices.Concat(s.inA, []Pattern{allow.actions[i]})
+				}
+				if !x.apart(deny) {
+					return true
+				}
 			}
 		}
 	}

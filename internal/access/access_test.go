@@ -189,15 +189,16 @@ func TestLeftReference(t *testing.T) {
 			}
 			return b.String()
 		}
+		act := func() string { return "s3:" + some() }
 		rule := func(deny bool) plainRule {
-			x := Rule{Deny: deny, Actions: []string{some()}, Resource: pre + some()}
+			x := Rule{Deny: deny, Actions: []string{act()}, Resource: pre + some()}
 			switch r.IntN(6) {
 			case 0:
-				x.Actions, x.NotActions = []string{"*"}, []string{some(), some()}
+				x.Actions, x.NotActions = []string{"*"}, []string{act(), act()}
 			case 1:
 				x.Resource, x.NotResources = "aws/*", []string{pre + some()}
 			case 2:
-				x.Actions = append(x.Actions, some())
+				x.Actions = append(x.Actions, act())
 			}
 			x.Maybe = r.IntN(5) == 0
 			return plainRule{x}
@@ -213,6 +214,9 @@ func TestLeftReference(t *testing.T) {
 		}
 		name := words(2)[1+r.IntN(12)]
 		action := words(2)[r.IntN(13)]
+		if action != "" {
+			action = "s3:" + action
+		}
 		got, _ := Left(Compile(allow.Rule), compiled(denies), compiled(bounds), Ask{Names: []string{pre + name}, Action: action})
 		want := No
 		for _, below := range []bool{false, true} {
@@ -222,6 +226,7 @@ func TestLeftReference(t *testing.T) {
 					res += "/" + w
 				}
 				for _, a := range words(3) {
+					a = "s3:" + a
 					if action == "" || action == a {
 						want = max(want, plainly(allow, denies, bounds, a, res))
 					}

@@ -222,6 +222,14 @@ func (r *reacher) boundary(x graph.ID) string {
 	return ""
 }
 
+// personal tells whether a grant holds for some of those who have it only, by a
+// condition on who they are.
+func (r *reacher) personal(x graph.ID) bool {
+	return slices.ContainsFunc(r.grantsOf(x), func(rel graph.Relation) bool {
+		return strings.Contains(strings.ToLower(r.grantOf(rel.To).condition), `"aws:principal`)
+	})
+}
+
 // limits finds those who act and are limited: all that hold a refusal or
 // boundary, and all that are members of these.
 func (r *reacher) limits() {
@@ -232,7 +240,7 @@ func (r *reacher) limits() {
 		x := queue[0]
 		queue = queue[1:]
 		if r.v.Ref(x).Class() == prov.ClassIdentity || r.v.Ref(x).Kind == prov.Agent {
-			if r.boundary(x) != "" || len(r.refusals(x)) > 0 {
+			if r.boundary(x) != "" || len(r.refusals(x)) > 0 || r.personal(x) {
 				todo = append(todo, x)
 			}
 			for _, y := range r.memberships(x) {

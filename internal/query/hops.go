@@ -242,26 +242,48 @@ const no = "\x00no"
 // trusts gives the doubt whether a relation CanAssume holds, no when it does
 // not.
 func (r *reacher) trusts(x graph.ID, y graph.Relation) string {
-	said := r.all.Said(y.To, y.Entry)
-	cond := said["trust."+r.v.Ref(x).String()]
-	if refused := said["trust.denied."+r.v.Ref(x).String()]; refused == "yes" {
+	name := r.v.Ref(x).String()
+	if refused := r.texts(y, "trust.denied."+name); slices.Contains(refused, "yes") {
 		return no
-	} else if refused != "" {
-		return fmt.Sprintf("%s refuses it under a condition (entry %d): %s", r.b.name(y.To), y.Entry, refused)
+	} else if len(refused) > 0 {
+		return fmt.Sprintf("%s refuses it under a condition (entry %d): %s", r.b.name(y.To), y.Entry, refused[0])
 	}
-	if y.Role == graph.RoleConditional {
-		switch access.Condition(cond, r.facts(x)) {
-		case access.No:
-			return no
-		case access.Unknown:
-			return fmt.Sprintf("may act as %s (entry %d) only under a condition that nothing here decides: %s", r.b.name(y.To), y.Entry, cond)
+	conds := r.texts(y, "trust."+name)
+	if len(conds) == 0 && y.Role != graph.RoleConditional {
+		return r.annotated(x, y)
+	}
+	best := access.No
+	for _, c := range conds {
+		best = max(best, r.holds(c, r.facts(x)))
+	}
+	switch {
+	case best == access.Yes:
+		return ""
+	case best == access.No && len(conds) > 0:
+		return no
+	}
+	return fmt.Sprintf("may act as %s (entry %d) only under a condition that nothing here decides: %s", r.b.name(y.To), y.Entry, strings.Join(conds, " or "))
+}
+
+// holds decides a condition of a trust.
+func (r *reacher) holds(cond string, f access.Facts) access.Outcome {
+	if cond == "unconditional" {
+		return access.Yes
+	}
+	return access.Condition(cond, f)
+}
+
+// texts gives all that the entry of a relation says under one key of what the
+// relation leads to.
+func (r *reacher) texts(y graph.Relation, key string) []string {
+	var out []string
+	for c := range r.all.Claims(y.To) {
+		if c.Entry == y.Entry && c.Key == key && !c.Retracted {
+			out = append(out, c.Value)
 		}
-		return ""
 	}
-	if cond != "" {
-		return ""
-	}
-	return r.annotated(x, y)
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // annotated weighs what a service account of Kubernetes says of itself, that it
@@ -285,13 +307,11 @@ func (r *reacher) annotated(x graph.ID, y graph.Relation) string {
 		case z.From == x:
 			best = access.Yes
 		case provider:
-			cond := r.all.Said(y.To, z.Entry)["trust."+from.String()]
 			f := r.facts(x)
 			f.Keys[strings.ToLower(issuer)+":sub"], f.Keys[strings.ToLower(issuer)+":aud"] = "system:serviceaccount:"+ns+":"+name, "sts.amazonaws.com"
-			if cond == "unconditional" {
-				cond = ""
+			for _, cond := range r.texts(z, "trust."+from.String()) {
+				best = max(best, r.holds(cond, f))
 			}
-			best = max(best, access.Condition(cond, f))
 		}
 	}
 	for k := range r.all.Attributes(y.To) {

@@ -127,7 +127,7 @@ func Explain(a *query.Answer) []byte {
 	w := newTable("", "step", "since", "said by", "approved, governed", "what would cut it")
 	var columns []table.ColumnConfig
 	for i, width := range []int{46, 20, 40, 30, 44} {
-		columns = append(columns, table.ColumnConfig{Number: i + 2, WidthMax: width, WidthMaxEnforcer: text.WrapSoft})
+		columns = append(columns, table.ColumnConfig{Number: i + 2, WidthMax: width, WidthMaxEnforcer: wrap})
 	}
 	w.SetColumnConfigs(columns)
 	w.Style().Options.SeparateRows = true
@@ -151,6 +151,15 @@ func Explain(a *query.Answer) []byte {
 	b.WriteString(w.Render() + "\n")
 	t.unknowns()
 	return b.Bytes()
+}
+
+// wrap breaks each line of a cell at words.
+func wrap(cell string, width int) string {
+	lines := strings.Split(cell, "\n")
+	for i, l := range lines {
+		lines[i] = text.WrapSoft(l, width)
+	}
+	return strings.Join(lines, "\n")
 }
 
 func row(s query.Step, step string) string {

@@ -156,12 +156,21 @@ func (r *reading) resources(rule rawjson.Node, ns string) []string {
 	return out
 }
 
+// resource names what a rule is about. A subresource comes after the name of
+// its object, as in the paths of the API, so that it is no object of that name.
 func (r *reading) resource(ns, group, res, name string) string {
 	if ns == "" {
 		ns = "*"
 	}
+	res, sub, _ := strings.Cut(res, "/")
 	parts := r.in("kubernetes", ns, group, res)
-	if name != "" {
+	switch {
+	case sub != "":
+		if name == "" {
+			name = "*"
+		}
+		parts = append(parts, name, sub)
+	case name != "":
 		parts = append(parts, name)
 	}
 	return inventory.Text(prov.Resource, parts...)
