@@ -41,7 +41,7 @@ func askCommands() []*cobra.Command {
 	for _, q := range []question{
 		{"why REF", "What was it made from, by whom, and who approved it", "  stemma why model:fraud@1\n  stemma why dataset:lake/tx --at 2026-03-01 -o json",
 			[]string{"one REF"}, lineageFlags, one(query.Why)},
-		{"blast REF", "What was made with it, all the way down", "  stemma blast dataset:transactions@2026-03\n  stemma blast credential:vault/prod/scorer@4 -o csv\n  stemma blast dataset:lake/tx --since 2026-03-01 --count",
+		{"blast REF", "What was made with it, all the way down", "  stemma blast dataset:transactions@2026-03\n  stemma blast credential:vault/prod/scorer@4 --since 2026-03-01\n  stemma blast dataset:lake/tx --since 2026-03-01 --count",
 			[]string{"one REF"}, append([]string{"since"}, lineageFlags...), one(query.Blast)},
 		{"path FROM TO", "How one thing depends on another: all that lies between, and the shortest path", "  stemma path model:fraud@1 dataset:transactions@2026-02\n  stemma path model:fraud@1 dataset:transactions --all",
 			[]string{"FROM", "TO"}, []string{"limit", "relation", "all"}, func(v graph.View, args []string, o query.Options) (*query.Answer, error) {
@@ -107,9 +107,17 @@ func askCommand(q question) *cobra.Command {
 				return query.Counts(v, c.Name(), args[0], o)
 			}
 		}
+		since := opt.Since
+		if c.Name() == "blast" && rotates(v, args[0]) {
+			opt.Since = 0 // it narrows versions of data; of a credential it is when it was stolen
+		}
 		a, err := ask(v, args, opt)
-		if c.Name() == "reach" {
+		opt.Since = since
+		switch {
+		case c.Name() == "reach":
 			return reached(c, w, h, a, err)
+		case c.Name() == "blast" && err == nil && a.Counts == nil:
+			err = rotation(v, args[0], a, opt)
 		}
 		if err != nil {
 			return err
@@ -176,7 +184,7 @@ func limitFlags(c *cobra.Command, names ...string) {
 		case "relation":
 			c.Flags().StringSlice("relation", nil, "walk only relations of these types")
 		case "since":
-			c.Flags().String("since", "", "of a series: only versions written then or later")
+			c.Flags().String("since", "", "of a series: only versions written then or later; of a credential or secret: since when it was exposed")
 		case "all":
 			c.Flags().Bool("all", false, fmt.Sprintf("every path; --limit bounds their number (default %d, 0: no limit)", defaultPaths))
 		case "action":

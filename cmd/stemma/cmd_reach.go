@@ -11,6 +11,7 @@ import (
 	"github.com/stemma-lineage/stemma/internal/graph"
 	"github.com/stemma-lineage/stemma/internal/query"
 	"github.com/stemma-lineage/stemma/internal/report"
+	"github.com/stemma-lineage/stemma/prov"
 )
 
 // reachFlags adds what only stemma reach has.
@@ -86,4 +87,22 @@ func reached(c *cobra.Command, w *app.Workspace, h evlog.Head, a *query.Answer, 
 		return errUndecided
 	}
 	return nil
+}
+
+// rotates tells whether a text names a credential or secret.
+func rotates(v graph.View, text string) bool {
+	ids, err := query.Resolve(v, text, query.One)
+	if err != nil {
+		return false
+	}
+	k := v.Ref(ids[0]).Kind
+	return k == prov.Credential || k == prov.Secret
+}
+
+// rotation adds to a Blast answer of a credential or secret what hangs on it.
+func rotation(v graph.View, text string, a *query.Answer, opt query.Options) (err error) {
+	if rotates(v, text) {
+		a.Rotation, err = query.Rotate(v, text, opt)
+	}
+	return err
 }

@@ -59,6 +59,10 @@ type Answer struct {
 	// question asks for counts only.
 	Counts *Counted `json:"counts,omitempty"`
 
+	// Rotation is set by whoever asks Blast of a credential or secret, from
+	// Rotate: it rests on more than the closure.
+	Rotation *Rotation `json:"rotation,omitempty"`
+
 	// Truncated says that a limit cut the answer, and Hidden how many things
 	// it left out: things, or paths where the question asks for all paths.
 	Truncated bool `json:"truncated"`

@@ -97,6 +97,7 @@ func Text(a *query.Answer) []byte {
 		t.outcome()
 		t.paths()
 		t.tree(a.Question.Verb == "blast")
+		t.rotation()
 	}
 	t.unknowns()
 	if a.Truncated {
