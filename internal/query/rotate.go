@@ -148,9 +148,21 @@ func (x *rotator) unknown(ref, format string, args ...any) {
 	x.out.Unknown = append(x.out.Unknown, Unknown{ref, fmt.Sprintf(format, args...)})
 }
 
-// held tells whether a relation held while the credential was exposed.
+// held tells whether a relation held while the credential was exposed: one of a
+// deployment while that was live.
 func (x *rotator) held(r graph.Relation) bool {
-	return r.Valid.From < x.win.To && r.Valid.To > x.win.From
+	if r.Valid.From >= x.win.To || r.Valid.To <= x.win.From {
+		return false
+	}
+	if x.v.Ref(r.From).Kind != prov.Deployment || r.Type == prov.SameAs {
+		return true
+	}
+	for rel := range x.v.OutOf(r.From, prov.Relations(prov.DeployedTo)) {
+		if z := x.v.Relation(rel).Valid; z.From < x.win.To && z.To > x.win.From {
+			return true
+		}
+	}
+	return false
 }
 
 // related gives the other ends of relations of some types that held then, in
