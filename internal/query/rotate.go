@@ -27,7 +27,8 @@ type Rotation struct {
 	Activities []Acted  `json:"activities"`
 	Made       []string `json:"made"`
 	// Plan is in the order in which to rotate. Cycles are credentials each of
-	// which gives the next; the plan breaks each at its first.
+	// which gives the next; the plan begins each at its first, which is nearest
+	// to what was asked.
 	Plan    []RotationStep `json:"plan"`
 	Cycles  [][]string     `json:"cycles"`
 	Unknown []Unknown      `json:"unknown"`
@@ -532,7 +533,7 @@ func (x *rotator) acted(v graph.View, c graph.ID) {
 }
 
 // plan puts the credentials in order: each after those that could give it
-// again. A cycle is told, and broken at its first name.
+// again. A cycle is told, and begun at what is nearest to what was asked.
 func (x *rotator) plan() {
 	left := map[graph.ID]int{}
 	next := map[graph.ID][]graph.ID{}
@@ -598,7 +599,7 @@ func (x *rotator) cycle(left map[graph.ID]int, byName func(a, b graph.ID) int) g
 		at = slices.MinFunc(waits, byName)
 	}
 	slices.Reverse(walk)
-	first := slices.MinFunc(walk, byName)
+	first := slices.MinFunc(walk, func(a, b graph.ID) int { return slices.Index(x.order, a) - slices.Index(x.order, b) })
 	i := slices.Index(walk, first)
 	var names []string
 	for _, id := range append(slices.Clone(walk[i:]), walk[:i]...) {
@@ -631,7 +632,7 @@ func (x *rotator) rotation(c graph.ID) RotationStep {
 	}
 	slices.Sort(s.After)
 	others := 0
-	for _, rel := range x.related(c, prov.Relations(prov.AuthenticatesWith), true) {
+	for _, rel := range x.related(c, prov.Relations(prov.AuthenticatesWith, prov.ReadsSecret), true) {
 		if x.v.Ref(rel.From).Class() != prov.ClassIdentity {
 			continue
 		}

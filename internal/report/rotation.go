@@ -96,9 +96,17 @@ func (t *texter) plan(r *query.Rotation) {
 		for _, c := range s.Live {
 			live = append(live, clean(strings.TrimSuffix(c.Deployment+" in "+c.Environment, " in ")))
 		}
-		w.AppendRow(table.Row{s.N, ref, clean(s.Why), clean(strings.Join(s.After, "\n")), seconds(s.Expires), some3(live), clean(s.Breaks)})
+		w.AppendRow(table.Row{s.N, ref, clean(s.Why), cleaned(s.After), seconds(s.Expires), some3(live), clean(s.Breaks)})
 	}
 	t.b.WriteString("  rotate in this order:\n" + w.Render() + "\n")
+}
+
+func cleaned(list []string) string {
+	var out []string
+	for _, x := range list {
+		out = append(out, clean(x))
+	}
+	return some3(out)
 }
 
 // some3 gives the first three lines, and how many more there are.
