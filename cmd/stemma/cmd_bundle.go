@@ -154,7 +154,7 @@ var errFsck = errors.New("the log is not as it should be")
 
 func logCommand() *cobra.Command {
 	c := &cobra.Command{Use: "log", Short: "The log itself: size, checkpoint, entries, check, export", Args: cobra.ArbitraryArgs,
-		Example: "  stemma log size\n  stemma log checkpoint\n  stemma log entry 12\n  stemma log fsck\n  stemma log export DIR",
+		Example: "  stemma log size\n  stemma log checkpoint\n  stemma log entry 12\n  stemma log fsck\n  stemma log export DIR\n  stemma log publish",
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usage("stemma log has no %q; stemma log --help lists what it has", args[0])
@@ -180,23 +180,18 @@ func logCommand() *cobra.Command {
 		}
 		return err
 	})
-	sub("checkpoint", "The newest signed checkpoint", exactly0, func(c *cobra.Command, w *app.Workspace, _ []string) error {
-		h, err := w.Log.Head(c.Context())
-		if err == nil {
-			_, err = c.OutOrStdout().Write(h.Checkpoint)
-		}
-		return err
-	})
+	sub("checkpoint", "The newest signed checkpoint, and who cosigned it", exactly0, logCheckpoint)
 	entry := sub("entry N", "One entry as it stands there", exactly("an index"), logEntry)
 	entry.Flags().Bool("statement", false, "print the statement in it instead")
 	sub("fsck", "Compute all that is derived anew and compare", exactly0, logFsck)
 	sub("export DIR", "Write it as C2SP tlog-tiles", exactly("a folder"), func(c *cobra.Command, w *app.Workspace, args []string) error {
-		h, err := w.Log.Export(c.Context(), args[0])
+		h, err := w.Export(c.Context(), args[0])
 		if err == nil {
 			fmt.Fprintf(c.OutOrStdout(), "exported %d entries to %s\n", h.Size, args[0])
 		}
 		return err
 	})
+	witnessingCommands(c, sub)
 	return c
 }
 

@@ -86,7 +86,7 @@ func runFindings(c *cobra.Command, args []string) error {
 	}
 	env, _ := c.Flags().GetString("env")
 	a.Env = strings.TrimPrefix(env, "env:")
-	o.Log = w.Log.Origin()
+	o.Log, o.Stewards = w.Log.Origin(), w.Stewards()
 	run, err := finding.Run(v, o)
 	if err != nil {
 		return err

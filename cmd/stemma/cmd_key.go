@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -139,6 +140,20 @@ func doctorCommand() *cobra.Command {
 		check("log", err, fmt.Sprintf("%s, %d entries, continues its published checkpoint", w.Log.Origin(), h.Size))
 		_, err = keys.LoadLogKey(w.Log.Key())
 		check("log's signing key", err, "here")
+		if err == nil {
+			check("checkpoint beside the key", w.KeepCheckpoint(c.Context()), "kept, so that a folder that is put back is noticed")
+		}
+		p, err := w.Policy()
+		switch cp, cerr := w.Cosigned(h, p); {
+		case err != nil || cerr != nil:
+			check("witnesses", cmp.Or(err, cerr), "")
+		case p == nil:
+			fmt.Fprintln(out, "- witnesses: none; stemma log witness add KEY URL lets others vouch that nothing is rewritten")
+		case cp.Quorum:
+			check("witnesses", nil, quorumState(cp, p))
+		default:
+			fmt.Fprintf(out, "- witnesses: %s\n", quorumState(cp, p))
+		}
 		if k.Name == "" {
 			fmt.Fprintf(out, "- trust list: %d keys; whether it holds yours cannot be said without your key\n", len(w.Trust.Keys()))
 		} else if t, terr := k.Trusted(); terr != nil {

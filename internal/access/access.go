@@ -27,8 +27,8 @@ const (
 	Plain Dialect = iota
 	// AWS: '*' and '?' anywhere; actions without regard to case.
 	AWS
-	// Kubernetes: resource kubernetes/NAMESPACE/GROUP/RESOURCE[/NAME[/SUBRESOURCE]]
-	// or kubernetes/url/PATH; each part may be '*'.
+	// Kubernetes: resource kubernetes[:CLUSTER]/NAMESPACE/GROUP/RESOURCE[/NAME[/SUBRESOURCE]]
+	// or kubernetes[:CLUSTER]/url/PATH; each part may be '*', but the cluster.
 	Kubernetes
 )
 
@@ -37,7 +37,7 @@ func DialectOf(name string) Dialect {
 	switch {
 	case name == "aws/*", strings.HasPrefix(name, "arn:"):
 		return AWS
-	case strings.HasPrefix(name, "kubernetes/"):
+	case strings.HasPrefix(name, "kubernetes/"), strings.HasPrefix(name, "kubernetes:") && strings.Contains(name, "/"):
 		return Kubernetes
 	}
 	return Plain
@@ -131,12 +131,13 @@ func (c *Compiled) read(name string) (p Pattern, opaque bool) {
 	case AWS:
 		return Glob(strings.TrimPrefix(name, "aws/")), false
 	case Kubernetes:
-		if strings.HasPrefix(name, "kubernetes/url/") {
-			return star(object(name, "*"), many), false
+		cluster, rest := clustered(name)
+		if strings.HasPrefix(rest, "url/") {
+			return append(cluster, star(object(rest, "*"), many)...), false
 		}
 		// RBAC has "*/scale", and no "pods/*".
-		p := strings.Split(name, "/")
-		return star(object(name, "*"), part), len(p) > 5 && p[5] == "*" && p[3] != "*"
+		p := strings.Split(rest, "/")
+		return append(cluster, star(object(rest, "*"), part)...), len(p) > 4 && p[4] == "*" && p[2] != "*"
 	}
 	return below(name)
 }
@@ -152,11 +153,16 @@ func below(name string) (p Pattern, opaque bool) {
 	return star(name, many), !bounded || strings.Contains(head, "*")
 }
 
-// object writes a name of Kubernetes in five parts, namespace, group, resource,
+// clustered parts a name of Kubernetes from its cluster.
+func clustered(name string) (cluster Pattern, rest string) {
+	c, rest, _ := strings.Cut(strings.TrimPrefix(name, "kubernetes"), "/")
+	return Literal(c + "|"), rest
+}
+
+// object writes a name within a cluster in five parts, namespace, group, resource,
 // subresource and object, so that its parts stand at fixed places. What is not
 // told is rest. A rule for all resources is one for their subresources too.
 func object(name, rest string) string {
-	name = strings.TrimPrefix(name, "kubernetes/")
 	if path, ok := strings.CutPrefix(name, "url/"); ok {
 		return "url:/" + path
 	}
@@ -194,12 +200,13 @@ func (c *Compiled) about(a Ask) []Pattern {
 			out[0] = append(out[0], Literal(n))
 			out[1] = append(out[1], append(Literal(n), Glob("/*")...))
 		case Kubernetes:
-			parts := strings.Count(n, "/")
-			if parts >= 3 {
-				out[0] = append(out[0], Literal(object(n, "")))
+			cluster, rest := clustered(n)
+			parts, url := strings.Count(rest, "/"), strings.HasPrefix(rest, "url/")
+			if parts >= 2 || url {
+				out[0] = append(out[0], slices.Concat(cluster, Literal(object(rest, ""))))
 			}
-			if parts < 5 && !strings.HasPrefix(n, "kubernetes/url/") {
-				out[1] = append(out[1], inside(n))
+			if parts < 4 && !url {
+				out[1] = append(out[1], slices.Concat(cluster, inside(rest)))
 			}
 		default:
 			out[0] = append(out[0], Literal(n))
@@ -214,11 +221,11 @@ func (c *Compiled) about(a Ask) []Pattern {
 	return slices.Concat(out[0], []Pattern{nil}, out[1])
 }
 
-// inside gives the pattern of what is below a name of Kubernetes: resources of
+// inside gives the pattern of what is below a name in a cluster: resources of
 // a namespace, objects of a resource, subresources of an object. Only the parts
 // that are not told vary.
 func inside(name string) Pattern {
-	p := strings.Split(strings.TrimPrefix(name, "kubernetes/"), "/")
+	p := strings.Split(name, "/")
 	told := []int{0, 1, 2, 4, 3} // the part of a name that stands at each place
 	var out Pattern
 	for i, n := range told {

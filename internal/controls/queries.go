@@ -130,7 +130,7 @@ func byPolicy(name string) func(*scope, *collector) {
 			return
 		}
 		for _, t := range s.targets() {
-			v, err := policy.Evaluate(p, s.v, policy.Question{Thing: t.id, Context: policy.Context{Log: s.o.Log.Origin, Environment: t.env}})
+			v, err := policy.Evaluate(p, s.v, policy.Question{Thing: t.id, Context: policy.Context{Log: s.o.Log.Origin, Environment: t.env, Stewards: s.o.Log.Stewards}})
 			if err != nil {
 				c.err = err
 				return

@@ -166,8 +166,12 @@ func (v *View) Alike(id ID) bool {
 	if v.reads != nil {
 		v.reads.alike(id)
 	}
-	return v.g.alike.has(id)
+	return v.Joined(id)
 }
+
+// Joined is Alike without a note of what is read, so that it costs nothing in a
+// walk; whoever calls it sees to the note.
+func (v *View) Joined(id ID) bool { return v.g.alike.has(id) }
 
 // AppendOut appends what the relations of the given types from id lead to, as
 // far as the view sees them, newest first. A thing to which several relations
@@ -176,6 +180,12 @@ func (v *View) AppendOut(dst []Neighbour, id ID, mask prov.RelationSet) []Neighb
 	g, rows := v.g, v.rows
 	if v.reads != nil {
 		v.reads.out(*v, id, mask)
+	}
+	if v.out != openKnown { // the packed words do not tell the entry
+		for r := range v.OutOf(id, mask) {
+			dst = append(dst, Neighbour(r.word(r.to)))
+		}
+		return dst
 	}
 	if rows.fresh.has(id) {
 		for p := get(&g.things.at(id).out); p >= max(rows.base, 1); p = g.rels.at(p).nextOut {
@@ -192,6 +202,12 @@ func (v *View) AppendIn(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbo
 	g, rows := v.g, v.rows
 	if v.reads != nil {
 		v.reads.in(*v, id, mask)
+	}
+	if v.out != openKnown {
+		for r := range v.InOf(id, mask) {
+			dst = append(dst, Neighbour(r.word(r.from)))
+		}
+		return dst
 	}
 	if rows.fresh.has(id) {
 		for p := get(&g.things.at(id).in); p >= max(rows.base, 1); p = g.rels.at(p).nextIn {

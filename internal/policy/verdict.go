@@ -83,8 +83,8 @@ func evaluate(p *Policy, v graph.View, q Question) (*Verdict, *facts, error) {
 		return nil, nil, errors.New("a policy is asked about a thing that the log knows")
 	}
 	f := newFacts(p, v, q)
-	out := &Verdict{Policy: p.Source, Environment: q.Context.Environment, At: at.String(), LogSize: v.AsOf().Known, Decisions: f.decisions}
-	out.Subject = label(v, q.Thing)
+	out := &Verdict{Policy: p.Source, Environment: q.Context.Environment, At: at.String(), LogSize: v.AsOf().Known, Decisions: f.decisions()}
+	out.Subject = Label(v, q.Thing)
 	if len(f.judge.content) > 0 {
 		out.Digest = v.Ref(f.judge.content[0]).String()
 	}

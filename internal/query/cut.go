@@ -80,7 +80,7 @@ func (r *reacher) cutMembership(rel graph.Relation, from, to prov.Ref) string {
 
 func (r *reacher) cutAssume(rel graph.Relation, from, to prov.Ref) string {
 	said := r.all.Said(rel.From, rel.Entry)
-	if ns, name, ok := clusterAccount(from); ok {
+	if _, ns, name, ok := clusterAccount(from); ok {
 		for _, k := range []string{"eks.amazonaws.com/role-arn", "iam.gke.io/gcp-service-account"} {
 			if said[k] != "" {
 				return fmt.Sprintf("kubectl annotate serviceaccount -n %s %s %s-, and take it out of the trust of %s", ns, name, k, to)
@@ -113,10 +113,10 @@ func (r *reacher) cutGrant(h hop) string {
 	}
 	name := holder.Name[strings.LastIndexByte(holder.Name, '/')+1:]
 	switch p := strings.Split(holder.Name, "/"); {
-	case len(p) == 3 && p[0] == "kubernetes" && p[1] == "clusterrole":
+	case len(p) > 2 && p[0] == "kubernetes" && p[len(p)-2] == "clusterrole":
 		return "kubectl edit clusterrole " + name + ", without the rule"
-	case len(p) == 4 && p[0] == "kubernetes":
-		return "kubectl edit " + p[2] + " -n " + p[1] + " " + name + ", without the rule"
+	case len(p) > 3 && p[0] == "kubernetes" && p[len(p)-2] == "role":
+		return "kubectl edit role -n " + p[len(p)-3] + " " + name + ", without the rule"
 	case strings.HasPrefix(g.Resource, "gcp/") && len(g.scope) > 0:
 		return fmt.Sprintf("take %s out of %s in the IAM policy of %s", holder, strings.Join(g.scope, ", "), strings.TrimPrefix(g.Resource, "gcp/"))
 	case g.via != "":

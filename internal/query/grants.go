@@ -93,6 +93,8 @@ func (r *reacher) namesOf(ref prov.Ref, attrs map[string]string) []string {
 			out = append(out, "arn:aws:secretsmanager:"+p[2]+":"+p[1]+":secret:"+strings.Join(p[3:], "/"))
 		case len(p) == 2 && (attrs["type"] != "" || attrs == nil && p[0] != "vault"):
 			out = append(out, "kubernetes/"+p[0]+"/core/secrets/"+p[1])
+		case len(p) == 3 && attrs["type"] != "": // in a cluster with a name
+			out = append(out, "kubernetes:"+p[0]+"/"+p[1]+"/core/secrets/"+p[2])
 		}
 	}
 	return out

@@ -168,14 +168,14 @@ func (r *reacher) implied(x graph.ID) []graph.Relation {
 	first, rest, _ := strings.Cut(ref.Name, "/")
 	switch ref.Kind {
 	case prov.ServiceAccount:
-		if _, _, ok := clusterAccount(ref); ok {
-			team("kubernetes/group/system:serviceaccounts")
-			team("kubernetes/group/system:serviceaccounts:" + first)
-			team("kubernetes/group/system:authenticated")
+		if cluster, ns, _, ok := clusterAccount(ref); ok {
+			team("kubernetes/" + cluster + "group/system:serviceaccounts")
+			team("kubernetes/" + cluster + "group/system:serviceaccounts:" + ns)
+			team("kubernetes/" + cluster + "group/system:authenticated")
 		}
 	case prov.Workload:
-		if first == "kubernetes" && strings.HasPrefix(rest, "user/") && rest != "user/system:anonymous" {
-			team("kubernetes/group/system:authenticated")
+		if cluster, user, ok := strings.Cut("/"+rest, "/user/"); ok && first == "kubernetes" && user != "system:anonymous" {
+			team(strings.TrimSuffix("kubernetes/"+strings.TrimPrefix(cluster, "/"), "/") + "/group/system:authenticated")
 		}
 	case prov.Person:
 		if _, domain, ok := strings.Cut(ref.Name, "@"); ok {
@@ -190,11 +190,19 @@ func (r *reacher) implied(x graph.ID) []graph.Relation {
 }
 
 // clusterAccount tells whether a name is that of a service account of
-// Kubernetes.
-func clusterAccount(ref prov.Ref) (ns, name string, ok bool) {
-	ns, name, ok = strings.Cut(ref.Name, "/")
-	ok = ok && ref.Kind == prov.ServiceAccount && !strings.Contains(name, "/") && !slices.Contains([]string{"aws", "gcp", "github", "vault"}, ns)
-	return ns, name, ok
+// Kubernetes: [CLUSTER/]NAMESPACE/NAME. cluster ends with '/', if there is one.
+func clusterAccount(ref prov.Ref) (cluster, ns, name string, ok bool) {
+	p := strings.Split(ref.Name, "/")
+	if ref.Kind != prov.ServiceAccount || slices.Contains([]string{"aws", "gcp", "github", "vault"}, p[0]) {
+		return "", "", "", false
+	}
+	if len(p) == 3 {
+		cluster, p = p[0]+"/", p[1:]
+	}
+	if len(p) != 2 {
+		return "", "", "", false
+	}
+	return cluster, p[0], p[1], true
 }
 
 // awsAccount gives the account of a user or role of AWS.
@@ -289,7 +297,7 @@ func (r *reacher) texts(y graph.Relation, key string) []string {
 // annotated weighs what a service account of Kubernetes says of itself, that it
 // acts as an identity of a cloud: that identity must trust it.
 func (r *reacher) annotated(x graph.ID, y graph.Relation) string {
-	ns, name, ok := clusterAccount(r.v.Ref(x))
+	_, ns, name, ok := clusterAccount(r.v.Ref(x))
 	said := r.all.Said(x, y.Entry)
 	if !ok || said["eks.amazonaws.com/role-arn"] == "" && said["iam.gke.io/gcp-service-account"] == "" {
 		return ""

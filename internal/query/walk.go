@@ -145,7 +145,7 @@ func (w *walk) prepare(steps []step) {
 	n := 0
 	for i, s := range steps {
 		ids[i] = s.id
-		if w.same && w.v.Alike(s.id) {
+		if w.same && w.v.Joined(s.id) {
 			alike[n] = s.id
 			n++
 		}
@@ -169,15 +169,19 @@ func (w *walk) expand(s step, cur, next *[]step) {
 	if s.part {
 		mask = w.ofPart
 	}
+	same := w.same && w.v.Joined(s.id)
+	if w.same && w.v.Notes() != nil {
+		w.v.Alike(s.id) // noted
+	}
 	if w.dir == up {
 		w.near = w.v.AppendOut(w.near[:0], s.id, mask)
-	} else if w.near = w.near[:0]; w.same && w.v.Alike(s.id) {
+	} else if w.near = w.near[:0]; same {
 		w.near = w.v.AppendOut(w.near, s.id, sameOnly)
 	}
 	w.visit(cur, next)
 	if w.dir == down {
 		w.near = w.v.AppendIn(w.near[:0], s.id, mask)
-	} else if w.near = w.near[:0]; w.same && w.v.Alike(s.id) {
+	} else if w.near = w.near[:0]; same {
 		w.near = w.v.AppendIn(w.near, s.id, sameOnly)
 	}
 	w.visit(cur, next)

@@ -1,6 +1,6 @@
 //go:build linux && (amd64 || arm64)
 
-package trace
+package shim
 
 import (
 	"fmt"
@@ -17,6 +17,7 @@ const (
 	dataNr   = 0
 	dataArch = 4
 	dataArg1 = 24 // the low word, on little-endian machines
+	dataArg2 = 32
 )
 
 // filter returns the program that answers watched calls with action and lets
@@ -39,14 +40,30 @@ func filter(action uint32) []unix.SockFilter {
 		}
 		return p
 	}
+	// opens watches a call that opens a file, unless it only names the file
+	// (O_PATH) and can neither read nor write it.
+	opens := func(nr, flags uint32) []unix.SockFilter {
+		return []unix.SockFilter{jump(unix.BPF_JEQ, nr, 0, 4), load(flags), jump(unix.BPF_JSET, unix.O_PATH, 0, 1), ret(unix.SECCOMP_RET_ALLOW), ret(action)}
+	}
 	var numbers []uint32
 	for nr, c := range native.calls {
-		if c != callSeccomp {
+		switch c {
+		case CallSeccomp, CallOpen, CallOpenat:
+		default:
 			numbers = append(numbers, nr)
 		}
 	}
 	numbers = append(numbers, slices.Collect(maps.Keys(x32Calls))...)
-	first := append(block(numbers...),
+	first := block(numbers...)
+	for nr, c := range native.calls {
+		switch c {
+		case CallOpen:
+			first = append(first, opens(nr, dataArg1)...)
+		case CallOpenat:
+			first = append(first, opens(nr, dataArg2)...)
+		}
+	}
+	first = append(first,
 		jump(unix.BPF_JEQ, unix.SYS_SECCOMP, 0, 3), load(dataArg1),
 		jump(unix.BPF_JSET, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, 0, 1), ret(action),
 		ret(unix.SECCOMP_RET_ALLOW))

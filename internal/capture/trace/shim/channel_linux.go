@@ -1,6 +1,6 @@
 //go:build linux && (amd64 || arm64)
 
-package trace
+package shim
 
 import (
 	"encoding/json"
@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// message is what the recorder and its helper processes say to each other over
+// Message is what the recorder and its helper processes say to each other over
 // a pair of sockets that keep the borders of messages.
-type message struct {
+type Message struct {
 	Do         string `json:"do"`
 	Tracer     int    `json:"tracer,omitempty"`
 	Pid        int    `json:"pid,omitempty"`
@@ -29,36 +29,37 @@ type message struct {
 	Error      string `json:"error,omitempty"`
 }
 
-// channel is one end of such a pair.
-type channel struct{ fd int }
+// Channel is one end of such a pair.
+type Channel struct{ FD int }
 
-var errGone = errors.New("the other process is gone")
+// ErrGone is the error of a channel whose other end was closed.
+var ErrGone = errors.New("the other process is gone")
 
-// startTimeout bounds each step of starting a command. Nothing of the user's
-// runs yet when it is used.
-const startTimeout = 20 * time.Second
-
-func newChannels() (ours, theirs channel, err error) {
+// NewChannels makes a pair. The caller closes both.
+func NewChannels() (ours, theirs Channel, err error) {
 	p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return channel{-1}, channel{-1}, fmt.Errorf("making a pair of sockets: %w", err)
+		return Channel{-1}, Channel{-1}, fmt.Errorf("making a pair of sockets: %w", err)
 	}
-	return channel{p[0]}, channel{p[1]}, nil
+	return Channel{p[0]}, Channel{p[1]}, nil
 }
 
-func (c channel) close() {
-	if c.fd >= 0 {
-		unix.Close(c.fd)
+// Close closes the end, if there is one.
+func (c Channel) Close() {
+	if c.FD >= 0 {
+		unix.Close(c.FD)
 	}
 }
 
-func (c channel) timeout(d time.Duration) {
+// Timeout bounds each sending and receiving from now on; 0 lifts the bound.
+func (c Channel) Timeout(d time.Duration) {
 	tv := unix.NsecToTimeval(int64(d))
-	unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv)
-	unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &tv)
+	unix.SetsockoptTimeval(c.FD, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv)
+	unix.SetsockoptTimeval(c.FD, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &tv)
 }
 
-func (c channel) send(m message, fds ...int) error {
+// Send sends a message, and descriptors with it.
+func (c Channel) Send(m Message, fds ...int) error {
 	b, err := json.Marshal(m)
 	if err != nil {
 		return err
@@ -68,22 +69,22 @@ func (c channel) send(m message, fds ...int) error {
 		oob = unix.UnixRights(fds...)
 	}
 	for {
-		err = unix.Sendmsg(c.fd, b, oob, nil, unix.MSG_NOSIGNAL)
+		err = unix.Sendmsg(c.FD, b, oob, nil, unix.MSG_NOSIGNAL)
 		if err != unix.EINTR {
 			return err
 		}
 	}
 }
 
-// receive returns the next message and the descriptors that came with it.
-func (c channel) receive() (message, []int, error) {
-	var m message
+// Receive returns the next message and the descriptors that came with it.
+func (c Channel) Receive() (Message, []int, error) {
+	var m Message
 	b := make([]byte, 16<<10)
 	oob := make([]byte, unix.CmsgSpace(4*4))
 	var n, oobn int
 	var err error
 	for {
-		n, oobn, _, _, err = unix.Recvmsg(c.fd, b, oob, unix.MSG_CMSG_CLOEXEC)
+		n, oobn, _, _, err = unix.Recvmsg(c.FD, b, oob, unix.MSG_CMSG_CLOEXEC)
 		if err != unix.EINTR {
 			break
 		}
@@ -95,7 +96,7 @@ func (c channel) receive() (message, []int, error) {
 		return m, nil, err
 	}
 	if n == 0 {
-		return m, nil, errGone
+		return m, nil, ErrGone
 	}
 	var fds []int
 	if oobn > 0 {
@@ -119,9 +120,9 @@ func (c channel) receive() (message, []int, error) {
 	return m, fds, nil
 }
 
-// expect receives a message and checks what it is.
-func (c channel) expect(do string) (message, []int, error) {
-	m, fds, err := c.receive()
+// Expect receives a message and checks what it is.
+func (c Channel) Expect(do string) (Message, []int, error) {
+	m, fds, err := c.Receive()
 	if err == nil && m.Do != do {
 		err = fmt.Errorf("expected the message %q, got %q", do, m.Do)
 	}
@@ -151,10 +152,10 @@ func inherited() map[int]bool {
 	return open
 }
 
-// extraFiles returns the files that a child gets above 2 so that all inherited
+// ExtraFiles returns the files that a child gets above 2 so that all inherited
 // descriptors keep their numbers and those given get the lowest free ones. The
 // caller closes the files after the start.
-func extraFiles(fds ...int) (files []*os.File, places []int, err error) {
+func ExtraFiles(fds ...int) (files []*os.File, places []int, err error) {
 	have := inherited()
 	for n := 3; len(places) < len(fds); n++ {
 		if n > 1<<14 {
@@ -172,10 +173,4 @@ func extraFiles(fds ...int) (files []*os.File, places []int, err error) {
 		files = append(files, os.NewFile(uintptr(fd), "passed"))
 	}
 	return files, places, nil
-}
-
-func closeAll(files []*os.File) {
-	for _, f := range files {
-		f.Close()
-	}
 }

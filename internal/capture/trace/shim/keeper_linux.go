@@ -1,8 +1,9 @@
 //go:build linux && (amd64 || arm64)
 
-package trace
+package shim
 
 import (
+	"bytes"
 	"os"
 	"os/signal"
 	"strconv"
@@ -14,34 +15,37 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// notification is struct seccomp_notif, see seccomp_unotify(2).
-type notification struct {
-	id    uint64
-	pid   uint32
-	flags uint32
-	nr    int32
-	arch  uint32
-	ip    uint64
-	args  [6]uint64
+// Notification is struct seccomp_notif, see seccomp_unotify(2).
+type Notification struct {
+	ID    uint64
+	Pid   uint32 // the thread that makes the call
+	Flags uint32
+	Nr    int32
+	Arch  uint32
+	IP    uint64
+	Args  [6]uint64
 }
 
-// reply is struct seccomp_notif_resp.
-type reply struct {
+// Reply is struct seccomp_notif_resp.
+type Reply struct {
 	id    uint64
 	val   int64
 	error int32
 	flags uint32
 }
 
-func receiveNotification(fd int, n *notification) syscall.Errno {
-	*n = notification{}
+// ReceiveNotification waits for a call and takes it. The error is ENOENT when
+// its thread was killed meanwhile, and, since Linux 6.11, when no process of the
+// tree is left.
+func ReceiveNotification(fd int, n *Notification) syscall.Errno {
+	*n = Notification{}
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(n)))
 	return errno
 }
 
-// letGo lets the call go on as if nobody had looked at it.
-func letGo(fd int, id uint64) syscall.Errno {
-	r := reply{id: id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
+// LetGo lets the call go on as if nobody had looked at it.
+func LetGo(fd int, id uint64) syscall.Errno {
+	r := Reply{id: id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
 	for {
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&r)))
 		if errno != unix.EINTR {
@@ -50,29 +54,46 @@ func letGo(fd int, id uint64) syscall.Errno {
 	}
 }
 
-// board is the page that the recorder and the keeper share. The recorder writes
+// Board is the page that the recorder and the keeper share. The recorder writes
 // all but stolen.
-type board struct {
+type Board struct {
 	last   atomic.Uint64 // the notification that was taken last
 	busy   atomic.Uint32 // 1 while it is not answered
 	served atomic.Uint64 // how many were answered
 	stolen atomic.Uint64 // how many the keeper answered while the recorder lived
 }
 
-const boardSize = 4096
+// BoardSize is the size of the page, in bytes.
+const BoardSize = 4096
 
-func mapBoard(fd int) (*board, []byte, error) {
-	b, err := unix.Mmap(fd, 0, boardSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+// Take writes down that the recorder took a call.
+func (b *Board) Take(id uint64) {
+	b.last.Store(id)
+	b.busy.Store(1)
+}
+
+// Answered writes down that the recorder answered the call that it took.
+func (b *Board) Answered() {
+	b.served.Add(1)
+	b.busy.Store(0)
+}
+
+// Stolen tells how many calls the keeper answered while the recorder lived.
+func (b *Board) Stolen() uint64 { return b.stolen.Load() }
+
+// MapBoard maps the page that a descriptor holds.
+func MapBoard(fd int) (*Board, []byte, error) {
+	b, err := unix.Mmap(fd, 0, BoardSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, nil, err
 	}
-	return (*board)(unsafe.Pointer(&b[0])), b, nil
+	return (*Board)(unsafe.Pointer(&b[0])), b, nil
 }
 
-// detach makes a helper process independent of what happens to the recorder
+// Detach makes a helper process independent of what happens to the recorder
 // and its terminal: it is called in a session of its own, closes all that was
 // inherited but keep, and outlives signals that end others.
-func detach(keep ...int) {
+func Detach(keep ...int) {
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGPIPE,
 		syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM)
 	os.Chdir("/")
@@ -103,36 +124,37 @@ func keeper(args []string) int {
 	if err1 != nil || err2 != nil {
 		return 125
 	}
-	detach(cfd, bfd)
-	c := channel{cfd}
-	b, _, err := mapBoard(bfd)
+	recorder := os.Getppid()
+	Detach(cfd, bfd)
+	c := Channel{cfd}
+	b, _, err := MapBoard(bfd)
 	if err != nil {
-		c.send(message{Do: "failed", Error: "mapping the shared page: " + err.Error()})
+		c.Send(Message{Do: "failed", Error: "mapping the shared page: " + err.Error()})
 		return 125
 	}
-	_, fds, err := c.expect("keep")
+	_, fds, err := c.Expect("keep")
 	if err != nil || len(fds) != 1 {
 		return 125
 	}
-	if c.send(message{Do: "kept"}) != nil {
+	if c.Send(Message{Do: "kept"}) != nil {
 		return 125
 	}
 	// The end of the recorder is awaited by a thread of its own, because the
 	// other may wait in the kernel for a call that the recorder took.
 	gone := new(atomic.Bool)
 	go func() {
-		c.timeout(0)
-		c.receive()
+		c.Timeout(0)
+		c.Receive()
 		rescue(fds[0], b)
 		gone.Store(true)
 	}()
-	keep(fds[0], b, gone)
+	keep(fds[0], b, gone, recorder)
 	return 0
 }
 
 // keep lets calls go on that the recorder does not answer, and returns when the
 // tree has ended.
-func keep(listener int, b *board, gone *atomic.Bool) {
+func keep(listener int, b *Board, gone *atomic.Bool, recorder int) {
 	last, still := uint64(0), 0
 	for {
 		stalled := still >= stallTicks
@@ -143,23 +165,28 @@ func keep(listener int, b *board, gone *atomic.Bool) {
 				return
 			}
 			served := b.served.Load()
-			if served != last || b.busy.Load() == 0 && poll(listener, 0)&unix.POLLIN == 0 {
+			waits := b.busy.Load() != 0 || Poll(listener, 0)&unix.POLLIN != 0
+			if served == last && !waits && stopped(recorder) {
+				// The kernel may have given it a call that it had no time to write down.
+				b.stolen.Add(rescue(listener, b))
+			}
+			if served != last || !waits {
 				last, still = served, 0
 				continue
 			}
-			if still++; still == stallTicks && b.busy.Load() != 0 && letGo(listener, b.last.Load()) == 0 {
+			if still++; still == stallTicks && b.busy.Load() != 0 && LetGo(listener, b.last.Load()) == 0 {
 				b.stolen.Add(1)
 			}
 			continue
 		}
-		r := poll(listener, int(keeperTick/time.Millisecond))
+		r := Poll(listener, int(keeperTick/time.Millisecond))
 		if !gone.Load() && b.served.Load() != last { // the recorder goes on
 			still = 0
 			continue
 		}
 		if r&unix.POLLIN != 0 {
-			var n notification
-			if receiveNotification(listener, &n) == 0 && letGo(listener, n.id) == 0 && !gone.Load() {
+			var n Notification
+			if ReceiveNotification(listener, &n) == 0 && LetGo(listener, n.ID) == 0 && !gone.Load() {
 				b.stolen.Add(1)
 			}
 		} else if r&(unix.POLLHUP|unix.POLLNVAL) != 0 {
@@ -168,17 +195,32 @@ func keep(listener int, b *board, gone *atomic.Bool) {
 	}
 }
 
-// rescue lets the call go on that the recorder had taken when it ended. The
-// kernel numbers notifications one after the other, so when the recorder had
-// not yet written down which one it took, that is one of the next. Answers to
-// numbers that nobody took are refused by the kernel and do nothing.
-func rescue(listener int, b *board) {
-	for i := uint64(0); i < 256; i++ {
-		letGo(listener, b.last.Load()+i)
+// stopped tells whether a process is stopped, as by SIGSTOP or a debugger.
+func stopped(pid int) bool {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return false
 	}
+	i := bytes.LastIndexByte(b, ')') // the name may hold anything
+	return i >= 0 && len(b) > i+2 && (b[i+2] == 'T' || b[i+2] == 't')
 }
 
-func poll(fd int, timeout int) int16 {
+// rescue lets the call go on that the recorder had taken when it ended or was
+// stopped, and tells how many these were. The kernel numbers notifications one after the other, so when the recorder had
+// not yet written down which one it took, that is one of the next. Answers to
+// numbers that nobody took are refused by the kernel and do nothing.
+func rescue(listener int, b *Board) (n uint64) {
+	for i := uint64(0); i < 256; i++ {
+		if LetGo(listener, b.last.Load()+i) == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// Poll waits so many milliseconds for a descriptor to be readable, and gives what
+// it is.
+func Poll(fd int, timeout int) int16 {
 	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	n, err := unix.Poll(p, timeout)
 	if err != nil || n == 0 {
