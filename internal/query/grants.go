@@ -43,10 +43,17 @@ func (r *reacher) asked(to string) error {
 		return err
 	}
 	r.ask = access.Ask{Action: r.ask.Action}
-	if err != nil { // no entry names it, but a pattern may hold it
-		r.endRef, r.end = ref, r.copy(graph.None, graph.ID(1))
+	if err != nil {
 		r.ask.Names = r.namesOf(ref, nil)
-		return nil
+		for _, n := range r.ask.Names { // an entry may name it as its system does
+			if id := r.v.Lookup(prov.Ref{Kind: prov.Resource, Name: n}); id != graph.None {
+				ids = append(ids, id)
+			}
+		}
+		if len(ids) == 0 { // none does, but a pattern may hold it
+			r.endRef, r.end = ref, r.copy(graph.None, graph.ID(1))
+			return nil
+		}
 	}
 	for _, id := range ids {
 		for _, x := range []graph.ID{id, r.v.SeriesOf(id)} { // a right to a series is one to its versions
