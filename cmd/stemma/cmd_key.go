@@ -241,7 +241,10 @@ func demo(ctx context.Context, dir string, out io.Writer) error {
 			return fmt.Errorf("the demo's question %v ended with exit code %d", x.args, code)
 		}
 	}
-	return demoBundle(ctx, dir, w, k, out)
+	if err := demoBundle(ctx, dir, w, k, out); err != nil {
+		return err
+	}
+	return demoProofs(ctx, dir, w, out)
 }
 
 func join(args []string) string {
@@ -269,6 +272,11 @@ func demoWorkspace(ctx context.Context, dir string, out io.Writer) (*app.Workspa
 	err = story.Tell(ctx, w, k, clock, func(i uint64, s story.Step) {
 		fmt.Fprintf(out, "%s  entry %2d  %s\n", s.Recorded.Format("2006-01-02 15:04"), i, s.Tells)
 	})
+	if err != nil {
+		return nil, k, err
+	}
+	at, err := w.Seal(ctx)
+	fmt.Fprintf(out, "%s  entry %2d  the root of the index over all entries before\n", clock.T.Format("2006-01-02 15:04"), at)
 	return w, k, err
 }
 

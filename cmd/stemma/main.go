@@ -83,6 +83,8 @@ func exitCode(err error) int {
 		return exitUnreachable
 	case errors.Is(err, evlog.ErrReadOnly), errors.Is(err, os.ErrPermission):
 		return exitNotPermitted
+	case errors.Is(err, app.ErrUnsealed):
+		return exitNotFound
 	}
 	return exitFailure
 }
@@ -128,6 +130,7 @@ func command() *cobra.Command {
   stemma run -- python3 train.py
   stemma import openlineage events/*.json
   stemma why model:fraud@1
+  stemma prove unused dataset:tx@2026-03 --after 2026-03-15 -o unused.zip
   stemma bundle why model:fraud@1 -o fraud.zip
   stemma verify fraud.zip --log-key "$(stemma key log)"`,
 		SilenceUsage: true, SilenceErrors: true,
@@ -147,7 +150,7 @@ func command() *cobra.Command {
 	root.PersistentFlags().String("dir", "", "the folder to work in (default: here; .stemma is looked for upwards)")
 	root.AddCommand(initCommand(), runCommand(), syncCommand(), recordCommand(), importCommand(), addCommand(), approveCommand(), deployCommand(), noticeCommand())
 	root.AddCommand(askCommands()...)
-	root.AddCommand(gateCommand(), validCommand(), findingsCommand(), controlsCommand(), policyCommand(), serveCommand(), bundleCommand(), verifyCommand(), logCommand(), witnessCommand(), keyCommand(), doctorCommand(), demoCommand(), versionCommand())
+	root.AddCommand(gateCommand(), validCommand(), findingsCommand(), controlsCommand(), policyCommand(), serveCommand(), proveCommand(), bundleCommand(), verifyCommand(), logCommand(), witnessCommand(), keyCommand(), doctorCommand(), demoCommand(), versionCommand())
 	return root
 }
 

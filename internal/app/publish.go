@@ -67,7 +67,8 @@ type Publication struct {
 	Replies    []witnessing.Reply
 }
 
-// Publish asks the witnesses of the policy to cosign the newest checkpoint and
+// Publish seals the log, so that whatever is asked of the published size can be
+// proved, asks the witnesses of the policy to cosign the newest checkpoint, and
 // keeps what they cosigned. A witness that fails is told in Replies and holds
 // up no other.
 func (w *Workspace) Publish(ctx context.Context) (*Publication, error) {
@@ -77,6 +78,9 @@ func (w *Workspace) Publish(ctx context.Context) (*Publication, error) {
 	}
 	if p == nil || len(p.Witnesses) == 0 {
 		return nil, ErrNoWitness
+	}
+	if _, err := w.Seal(ctx); err != nil && !errors.Is(err, ErrUnsealed) {
+		return nil, err // without the log's key it cannot be sealed, and is published as it is
 	}
 	h, err := w.Log.Head(ctx)
 	if err != nil {
@@ -97,7 +101,7 @@ func (w *Workspace) Publish(ctx context.Context) (*Publication, error) {
 	a := witnessing.Asking{Checkpoint: cp, Log: verifier, Now: w.now,
 		Last: func(name string) int64 { return last[name] },
 		Prove: func(ctx context.Context, old int64) (tlog.TreeProof, error) {
-			return w.Prove(ctx, old, h.Size)
+			return w.Continuation(ctx, old, h.Size)
 		}}
 	out := &Publication{Policy: p, Replies: witnessing.Ask(ctx, a, p.Witnesses)}
 	for _, r := range out.Replies {
@@ -114,9 +118,9 @@ func (w *Workspace) Publish(ctx context.Context) (*Publication, error) {
 	return out, err
 }
 
-// Prove proves that the tree of size continues that of old; from the empty
+// Continuation proves that the tree of size continues that of old; from the empty
 // tree the proof is empty.
-func (w *Workspace) Prove(ctx context.Context, old, size int64) (tlog.TreeProof, error) {
+func (w *Workspace) Continuation(ctx context.Context, old, size int64) (tlog.TreeProof, error) {
 	if old == 0 || old == size {
 		return nil, nil
 	}
@@ -286,7 +290,7 @@ func (w *Workspace) Evidence(ctx context.Context, at time.Time, size int64) ([]w
 		if c.Tree.N > size {
 			continue
 		}
-		proof, err := w.Prove(ctx, c.Tree.N, size)
+		proof, err := w.Continuation(ctx, c.Tree.N, size)
 		if err != nil {
 			return nil, err
 		}

@@ -76,6 +76,8 @@ type Log struct {
 	mu  sync.Mutex // guards ids and the outcomes of requests; held while appending
 	ids idTable
 
+	signerMu sync.Mutex // guards signer
+
 	queueMu sync.Mutex // guards queue
 	queue   []*request // calls of Append that wait for mu
 }
@@ -316,7 +318,11 @@ func ParseCheckpoint(text []byte, v note.Verifier) (Head, error) {
 	return Head{size, root, text}, nil
 }
 
-func (l *Log) sign(size int64, root tlog.Hash) ([]byte, error) {
+// Signer gives the log's own key. Besides checkpoints it signs what the log
+// says of itself. The error is ErrReadOnly when the key is not here.
+func (l *Log) Signer() (note.Signer, error) {
+	l.signerMu.Lock()
+	defer l.signerMu.Unlock()
 	if l.signer == nil && l.signerOf != nil {
 		var err error
 		if l.signer, err = l.signerOf(l.key); err != nil {
@@ -326,7 +332,15 @@ func (l *Log) sign(size int64, root tlog.Hash) ([]byte, error) {
 	if l.signer == nil {
 		return nil, fmt.Errorf("%w: the log's signing key is not here; it is made by stemma init and stands in the user's configuration", ErrReadOnly)
 	}
-	return note.Sign(&note.Note{Text: fmt.Sprintf("%s\n%d\n%s\n", l.origin, size, root)}, l.signer)
+	return l.signer, nil
+}
+
+func (l *Log) sign(size int64, root tlog.Hash) ([]byte, error) {
+	signer, err := l.Signer()
+	if err != nil {
+		return nil, err
+	}
+	return note.Sign(&note.Note{Text: fmt.Sprintf("%s\n%d\n%s\n", l.origin, size, root)}, signer)
 }
 
 // publish writes the newest checkpoint beside the store.

@@ -167,6 +167,7 @@ func (f *folder) statement(s *statement.Statement) {
 		f.document(s.PredicateType)
 	case *statement.Retraction:
 		f.g.retract(p.Entry, f.k)
+	case *statement.Index: // of the log's index, not of what is recorded
 	default:
 		f.g.problem(f.k, fmt.Sprintf("predicate type %s is not understood; the entry is kept and says nothing here", s.PredicateType))
 	}
