@@ -339,16 +339,18 @@ func (r *Registry) check(c *checker) {
 
 // Delegation (delegation/v1) is one hop: a parent let a child act.
 type Delegation struct {
-	Parent     string     `json:"parent"`
-	Child      string     `json:"child"`
-	OnBehalfOf string     `json:"onBehalfOf,omitempty"`
-	Scope      []string   `json:"scope,omitempty"`
-	IssuedAt   Time       `json:"issuedAt,omitzero"`
-	ExpiresAt  Time       `json:"expiresAt,omitzero"`
-	Credential string     `json:"credential,omitempty"`
-	Chain      []string   `json:"chain,omitempty"`
-	Grade      string     `json:"grade"` // issuer, resource-side, self-reported
-	Evidence   []Evidence `json:"evidence,omitempty"`
+	Parent     string   `json:"parent"`
+	Child      string   `json:"child"`
+	OnBehalfOf string   `json:"onBehalfOf,omitempty"`
+	Scope      []string `json:"scope,omitempty"`
+	IssuedAt   Time     `json:"issuedAt,omitzero"`
+	ExpiresAt  Time     `json:"expiresAt,omitzero"`
+	Credential string   `json:"credential,omitempty"`
+	Chain      []string `json:"chain,omitempty"`
+	// ActingAs is the identity as which the child acts, where that is told.
+	ActingAs string     `json:"actingAs,omitempty"`
+	Grade    string     `json:"grade"` // issuer, resource-side, self-reported
+	Evidence []Evidence `json:"evidence,omitempty"`
 }
 
 // PredicateType gives DelegationType.
@@ -357,9 +359,9 @@ func (*Delegation) PredicateType() string { return DelegationType }
 func (d *Delegation) check(c *checker) {
 	c.resource("parent", Resource{Ref: d.Parent})
 	c.resource("child", Resource{Ref: d.Child})
-	for _, r := range append([]string{d.OnBehalfOf, d.Credential}, d.Chain...) {
+	for _, r := range append([]string{d.OnBehalfOf, d.Credential, d.ActingAs}, d.Chain...) {
 		if r != "" {
-			c.resource("onBehalfOf/credential/chain", Resource{Ref: r})
+			c.resource("onBehalfOf/credential/actingAs/chain", Resource{Ref: r})
 		}
 	}
 	c.order("expiresAt", d.IssuedAt, d.ExpiresAt)

@@ -523,6 +523,9 @@ func (r *reader) delegation(p *statement.Delegation) {
 	if p.Credential != "" {
 		r.fix(prov.AuthenticatesWith, child.Key, r.place(named(p.Credential)), at)
 	}
+	if p.ActingAs != "" && p.ActingAs != p.Child {
+		r.fix(prov.RunsAs, child.Key, r.place(named(p.ActingAs)), at)
+	}
 	r.fixUndated(undated)
 	r.lasting()
 }

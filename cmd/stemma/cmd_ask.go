@@ -45,14 +45,14 @@ func askCommands() []*cobra.Command {
 	for _, q := range []question{
 		{"why REF", "What was it made from, by whom, and who approved it", "  stemma why model:fraud@1\n  stemma why dataset:lake/tx --at 2026-03-01 -o json",
 			[]string{"one REF"}, lineageFlags, one(query.Why)},
-		{"blast REF", "What was made with it, all the way down", "  stemma blast dataset:transactions@2026-03\n  stemma blast credential:vault/prod/scorer@4 -o csv\n  stemma blast dataset:lake/tx --since 2026-03-01 --count",
+		{"blast REF", "What was made with it, all the way down", "  stemma blast dataset:transactions@2026-03\n  stemma blast credential:vault/prod/scorer@4 --since 2026-03-01\n  stemma blast dataset:lake/tx --since 2026-03-01 --count",
 			[]string{"one REF"}, append([]string{"since"}, lineageFlags...), one(query.Blast)},
 		{"path FROM TO", "How one thing depends on another: all that lies between, and the shortest path", "  stemma path model:fraud@1 dataset:transactions@2026-02\n  stemma path model:fraud@1 dataset:transactions --all",
 			[]string{"FROM", "TO"}, []string{"limit", "relation", "all"}, func(v graph.View, args []string, o query.Options) (*query.Answer, error) {
 				return query.Path(v, args[0], args[1], o)
 			}},
-		{"reach IDENTITY [RESOURCE]", "How an identity, agent or service can reach a resource, or all that it can reach", "  stemma reach sa:prod/scorer\n  stemma reach service:fraud-scoring resource:s3://acme/features --at 2026-03-11\n  stemma reach agent:helper@2 --kind resource,tool",
-			nil, []string{"depth", "limit", "kind", "relation", "all"}, reach},
+		{"reach IDENTITY [RESOURCE]", "How an identity, agent or service can reach a resource, or all that it can reach", "  stemma reach sa:prod/scorer\n  stemma reach service:fraud-scoring resource:s3://acme/features --at 2026-03-11\n  stemma reach agent:helper@2 --kind resource,tool\n  stemma reach sa:prod/scorer arn:aws:s3:::acme/features --action s3:GetObject --explain",
+			nil, []string{"depth", "limit", "kind", "relation", "all", "action"}, reach},
 		{"history REF", "What happened to it, when, and by whom", "  stemma history service:fraud-scoring\n  stemma history model:fraud",
 			[]string{"one REF"}, nil, one(query.History)},
 		{"show REF", "What is recorded of one thing, both ways", "  stemma show model:fraud@1",
@@ -69,27 +69,10 @@ func askCommands() []*cobra.Command {
 	return append(out, diffCommand())
 }
 
-func reach(v graph.View, args []string, o query.Options) (*query.Answer, error) {
-	switch {
-	case len(args) == 1 && o.All:
-		return nil, usage("--all gives every path to one resource; name it: stemma reach %s RESOURCE --all", args[0])
-	case len(args) == 1:
-		return query.CanReach(v, args[0], "", o)
-	case o.Depth > 0 || len(o.Kinds) > 0:
-		return nil, usage("--depth and --kind narrow what an identity can reach; leave them out, or RESOURCE")
-	}
-	return query.CanReach(v, args[0], args[1], o)
-}
-
 func askCommand(q question) *cobra.Command {
 	c := &cobra.Command{Use: q.use, Short: q.short, Example: q.example, Args: exactly(q.args...)}
 	if c.Name() == "reach" {
-		c.Args = func(c *cobra.Command, args []string) error {
-			if len(args) != 1 && len(args) != 2 {
-				return usage("%s takes IDENTITY and, if you ask for one only, RESOURCE; %s --help shows examples", c.CommandPath(), c.CommandPath())
-			}
-			return nil
-		}
+		reachFlags(c)
 	}
 	clockFlags(c)
 	limitFlags(c, q.flags...)
@@ -128,7 +111,18 @@ func askCommand(q question) *cobra.Command {
 				return query.Counts(v, c.Name(), args[0], o)
 			}
 		}
+		since := opt.Since
+		if c.Name() == "blast" && rotates(v, args[0]) {
+			opt.Since = 0 // it narrows versions of data; of a credential it is when it was stolen
+		}
 		a, err := ask(v, args, opt)
+		opt.Since = since
+		switch {
+		case c.Name() == "reach":
+			return reached(c, w, h, a, err)
+		case c.Name() == "blast" && err == nil && a.Counts == nil:
+			err = rotation(v, args[0], a, opt)
+		}
 		if err != nil {
 			return err
 		}
@@ -195,9 +189,11 @@ func limitFlags(c *cobra.Command, names ...string) {
 		case "relation":
 			c.Flags().StringSlice("relation", nil, "walk only relations of these types")
 		case "since":
-			c.Flags().String("since", "", "of a series: only versions written then or later")
+			c.Flags().String("since", "", "of a series: only versions written then or later; of a credential or secret: since when it was exposed")
 		case "all":
 			c.Flags().Bool("all", false, fmt.Sprintf("every path; --limit bounds their number (default %d, 0: no limit)", defaultPaths))
+		case "action":
+			c.Flags().String("action", "", "only what is allowed to do this, in the words of the source: s3:GetObject, get, storage.objects.get")
 		case "count":
 			c.Flags().Bool("count", false, "how many things by kind and environment, without saying which")
 		}
@@ -208,6 +204,7 @@ func options(c *cobra.Command) (query.Options, error) {
 	var o query.Options
 	o.Depth, _ = c.Flags().GetInt("depth")
 	o.Limit, _ = c.Flags().GetInt("limit")
+	o.Action, _ = c.Flags().GetString("action")
 	o.Stop = func() bool { return c.Context().Err() != nil }
 	if o.All, _ = c.Flags().GetBool("all"); o.All && !c.Flags().Changed("limit") {
 		o.Limit = defaultPaths

@@ -21,7 +21,7 @@ const module = "github.com/stemma-lineage/stemma/"
 var layers = [][]string{
 	{"prov", "witness", "internal/durable", "internal/capture/trace/shim"},
 	{"statement", "witness/stamp"},
-	{"vindex", "internal/evlog", "internal/gen", "internal/graph", "internal/keys", "internal/witnessing", "internal/monitor", "internal/importer", "internal/importer/rawjson", "internal/capture/trace"},
+	{"vindex", "internal/access", "internal/evlog", "internal/gen", "internal/graph", "internal/keys", "internal/witnessing", "internal/monitor", "internal/importer", "internal/importer/rawjson", "internal/capture/trace"},
 	{"internal/index", "internal/query", "internal/importer/importertest", "internal/importer/openlineage", "internal/importer/mlflow", "internal/importer/otel", "internal/importer/git", "internal/importer/githuboidc", "internal/importer/provjson", "internal/importer/sigstore", "internal/importer/bom", "internal/importer/rawyaml", "internal/importer/inventory", "internal/proof"},
 	{"internal/importer/bom/bomtest", "internal/importer/modelsigning", "internal/importer/intoto", "internal/importer/cyclonedx", "internal/importer/spdx", "internal/importer/vex", "internal/importer/dvc", "internal/importer/huggingface", "internal/importer/kubernetes", "internal/importer/aws", "internal/importer/gcp", "internal/importer/github", "internal/importer/mcp", "internal/importer/a2a", "internal/importer/jwt", "internal/importer/spire", "internal/importer/scim", "internal/importer/vault"},
 	{"internal/importer/weights"},
@@ -36,7 +36,7 @@ var layers = [][]string{
 
 // pure packages are functions of their input: no files, network, clock,
 // randomness, diagnostics or goroutines.
-var pure = []string{"prov", "witness", "witness/stamp", "statement", "vindex", "internal/graph", "internal/query", "internal/report", "internal/policy", "internal/finding", "internal/catalog", "internal/controls", "internal/oscal", "bundle", "internal/proof"}
+var pure = []string{"prov", "witness", "witness/stamp", "statement", "internal/access", "vindex", "internal/graph", "internal/query", "internal/report", "internal/policy", "internal/finding", "internal/catalog", "internal/controls", "internal/oscal", "bundle", "internal/proof"}
 
 var impure = []string{"os", "os/exec", "net", "net/http", "math/rand", "math/rand/v2", "crypto/rand", "log", "log/slog", "syscall", "path/filepath"}
 

@@ -24,6 +24,7 @@ type hop struct {
 	from, until   prov.Instant // until is Forever when it is not stated
 	scope         []string
 	credential    string
+	actingAs      string // as whom the child acts
 }
 
 // given gives the delegations that a child received, in the order of time and
@@ -36,7 +37,7 @@ func (s *scope) given(child graph.ID) []hop {
 				continue
 			}
 			h := hop{rel: x, parent: x.From, child: child, said: s.all.Said(child, x.Entry), from: x.Valid.From, until: x.Valid.To}
-			h.scope, h.credential = listed(h.said, "delegation.scope."), h.said["delegation.credential"]
+			h.scope, h.credential, h.actingAs = listed(h.said, "delegation.scope."), h.said["delegation.credential"], h.said["delegation.actingAs"]
 			out = append(out, h)
 		}
 		slices.SortStableFunc(out, func(a, b hop) int {
@@ -305,29 +306,51 @@ func unrooted(s *scope, id graph.ID) *result {
 	})
 }
 
-// sharedHop asks whether a child acts with the credential of its parent, and
-// tells whether it received any delegation with a credential.
+// sharedHop asks whether a child acts with the credential of its parent, or as
+// its parent: then nobody can tell the two apart where they act. It tells
+// whether it received any delegation that says with what or as whom it acts.
 func (s *scope) sharedHop(r *result, id graph.ID) bool {
 	asked := false
 	for _, h := range s.given(id) {
-		if h.credential == "" {
+		if h.credential == "" && h.actingAs == "" {
 			continue
 		}
 		asked = true
 		r.live = r.live || h.rel.Valid.Holds(s.at)
 		r.say(s.hop(h.rel))
 		p, ok := s.above(h)
-		if !ok || p.credential != h.credential {
+		bad := false
+		if ok && h.credential != "" && p.credential == h.credential {
+			bad = true
+			r.from(h.from, h.rel.Entry)
+			r.bad("credential-of-parent", fmt.Sprintf("%s acts with %s, the credential of %s", s.label(h.child), h.credential, s.label(h.parent)))
+		}
+		if as := h.actingAs; as != "" && (as == s.all.Ref(h.parent).String() || ok && as == p.actingAs || s.runsAs(h.parent, as, h.from)) {
+			bad = true
+			r.from(h.from, h.rel.Entry)
+			r.bad("flattened", fmt.Sprintf("%s acts as %s, as %s does: where they act nobody can tell them apart", s.label(h.child), as, s.label(h.parent)))
+		}
+		if !bad {
 			continue
 		}
-		r.from(h.from, h.rel.Entry)
-		r.bad("credential-of-parent", fmt.Sprintf("%s acts with %s, the credential of %s", s.label(h.child), h.credential, s.label(h.parent)))
-		r.say(s.hop(p.rel))
+		if ok {
+			r.say(s.hop(p.rel))
+		}
 		if h.rel.Role == "self-reported" {
 			r.grade(s, h)
 		}
 	}
 	return asked
+}
+
+// runsAs tells whether somebody runs as an identity at a time.
+func (s *scope) runsAs(id graph.ID, as string, at prov.Instant) bool {
+	for _, x := range s.out(id, prov.Relations(prov.RunsAs)) {
+		if x.Valid.Holds(at) && s.all.Ref(x.To).String() == as {
+			return true
+		}
+	}
+	return false
 }
 
 // disguised is L18.

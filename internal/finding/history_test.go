@@ -191,14 +191,14 @@ func (h *book) predicate(verb, what string, get map[string]string, by string, at
 		return &statement.Waiver{Rule: get["rule"], Reason: "told", Until: h.time(get["until"]), At: when}, about
 	case "delegate":
 		return &statement.Delegation{Parent: get["from"], Child: strings.TrimSuffix(what, "!"), Scope: words(get["scope"]), IssuedAt: when, ExpiresAt: h.time(get["until"]),
-			OnBehalfOf: get["for"], Credential: get["with"], Grade: get["grade"]}, []statement.Subject{thing(strings.TrimSuffix(what, "!"), nil)}
+			OnBehalfOf: get["for"], Credential: get["with"], ActingAs: get["as"], Grade: get["grade"]}, []statement.Subject{thing(strings.TrimSuffix(what, "!"), nil)}
 	}
 	h.t.Fatalf("no verb %q", verb)
 	return nil, nil
 }
 
 func (h *book) identity(what string, get map[string]string, when statement.Time) *statement.Identity {
-	it := statement.IdentityItem{Ref: what, Owner: get["owner"], MemberOf: words(get["member"]), State: get["state"], Human: get["human"]}
+	it := statement.IdentityItem{Ref: what, Owner: get["owner"], MemberOf: words(get["member"]), RunsAs: words(get["runs-as"]), State: get["state"], Human: get["human"]}
 	if get["role"] != "" {
 		it.Roles = []statement.RoleItem{{Role: get["role"]}}
 	}

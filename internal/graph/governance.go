@@ -218,6 +218,9 @@ func (f *folder) delegation(p *statement.Delegation) {
 	if p.Credential != "" {
 		f.relUntil(child, f.named(p.Credential), prov.AuthenticatesWith, ruleStated, at, until, "")
 	}
+	if p.ActingAs != "" && p.ActingAs != p.Child {
+		f.relUntil(child, f.named(p.ActingAs), prov.RunsAs, ruleStated, at, until, "")
+	}
 	f.hop(child, p, at)
 }
 
@@ -225,7 +228,7 @@ func (f *folder) delegation(p *statement.Delegation) {
 // together by its entry.
 func (f *folder) hop(child ID, p *statement.Delegation, at prov.Instant) {
 	for _, a := range []struct{ key, val string }{{"delegation.by", p.Parent}, {"delegation.grade", p.Grade}, {"delegation.root", p.OnBehalfOf},
-		{"delegation.issuedAt", p.IssuedAt.String()}, {"delegation.expiresAt", p.ExpiresAt.String()}, {"delegation.credential", p.Credential}} {
+		{"delegation.issuedAt", p.IssuedAt.String()}, {"delegation.expiresAt", p.ExpiresAt.String()}, {"delegation.credential", p.Credential}, {"delegation.actingAs", p.ActingAs}} {
 		f.attr(child, a.key, a.val, at)
 	}
 	for _, s := range p.Scope {

@@ -37,8 +37,17 @@ type Answer struct {
 	// Shortest counts the shortest paths, of which Path is the first in the
 	// order of names.
 	Shortest *Shortest `json:"shortest,omitempty"`
-	// Hops are the relations of Path, of a Reach question.
-	Hops []RelationItem `json:"hops,omitempty"`
+	// Outcome of a Reach question with a resource: yes, unknown (Unknown says
+	// why), or none, which is that no path is recorded.
+	Outcome string `json:"outcome,omitempty"`
+	// Hops are the relations of Path, of a Reach question, and Steps what is
+	// known of each.
+	Hops  []RelationItem `json:"hops,omitempty"`
+	Steps []Step         `json:"steps,omitempty"`
+	// Refused are the refusals that left no path, of a Reach question.
+	Refused []Refusal `json:"refused,omitempty"`
+	// Covers are the inventories that a Reach question was answered from.
+	Covers []Coverage `json:"covers,omitempty"`
 	// Paths are all paths, where the question asks for all: shorter ones
 	// first, then in the order of names.
 	Paths [][]string `json:"paths,omitempty"`
@@ -49,6 +58,10 @@ type Answer struct {
 	// Counts stands in the place of the items and relations, where the
 	// question asks for counts only.
 	Counts *Counted `json:"counts,omitempty"`
+
+	// Rotation is set by whoever asks Blast of a credential or secret, from
+	// Rotate: it rests on more than the closure.
+	Rotation *Rotation `json:"rotation,omitempty"`
 
 	// Truncated says that a limit cut the answer, and Hidden how many things
 	// it left out: things, or paths where the question asks for all paths.
@@ -66,6 +79,7 @@ type Question struct {
 	Refs      []string `json:"refs"`
 	Depth     int      `json:"depth,omitempty"`
 	Since     string   `json:"since,omitempty"`
+	Action    string   `json:"action,omitempty"`
 	Kinds     []string `json:"kinds,omitempty"`
 	Relations []string `json:"relations,omitempty"`
 	Limit     int      `json:"limit,omitempty"`
@@ -121,6 +135,9 @@ type Item struct {
 	Notes      []string          `json:"notes,omitempty"`
 	// Reached is when a Reach question reaches it; absent: always.
 	Reached []Period `json:"reached,omitempty"`
+	// Reach is "unknown" of what a Reach question reaches only by relations in
+	// doubt.
+	Reach string `json:"reach,omitempty"`
 }
 
 // Period is a period of valid time; null: open on that side.
@@ -158,6 +175,7 @@ type Options struct {
 	Relations prov.RelationSet // to walk; 0: the default of the question
 	Since     prov.Instant     // Blast of a series: versions written then or later
 	All       bool             // Path and Reach: every path, not one of the shortest only
+	Action    string           // Reach: what is to be done with the resource; "": anything
 	// Stop is asked now and then; once it says true the question ends with
 	// ErrStopped. Nil: never.
 	Stop func() bool
@@ -195,6 +213,9 @@ type builder struct {
 	names   map[graph.ID]string
 	rels    map[relKey]RelationItem
 	reached map[string][]Period // by name; of a Reach question
+	unsure  map[string]bool     // by name; likewise
+	extra   []Item              // that are not in the graph
+	virtual func(graph.ID) string
 	opt     Options
 	steps   int
 	halted  bool
@@ -311,6 +332,9 @@ func (b *builder) labels(id graph.ID) []graph.ID {
 
 // name gives the text by which a thing goes in the answer.
 func (b *builder) name(id graph.ID) string {
+	if id >= firstCopy {
+		return b.virtual(id)
+	}
 	id = b.represent(id)
 	if s, ok := b.names[id]; ok {
 		return s
@@ -361,8 +385,9 @@ func (b *builder) relationItem(r graph.Relation) RelationItem {
 	return it
 }
 
-func (b *builder) relation(r graph.Relation) {
-	it := b.relationItem(r)
+func (b *builder) relation(r graph.Relation) { b.related(b.relationItem(r)) }
+
+func (b *builder) related(it RelationItem) {
 	if it.From == it.To {
 		return // a name and its content, shown as one
 	}
@@ -417,10 +442,17 @@ func (b *builder) finish() *Answer {
 	for id := range b.ctx {
 		take(id, nil)
 	}
+	for i := range b.extra {
+		items[b.extra[i].Ref] = &b.extra[i]
+		order = append(order, b.extra[i].Ref)
+	}
 	sort.Strings(order)
 	for _, name := range order {
 		it := items[name]
 		it.Context, it.Reached = it.Distance == nil, b.reached[name]
+		if b.unsure[name] {
+			it.Reach = "unknown"
+		}
 		switch prov.Kind(it.Kind).Class() {
 		case prov.ClassActivity:
 			b.answer.Activities = append(b.answer.Activities, *it)
@@ -438,6 +470,9 @@ func (b *builder) finish() *Answer {
 	sort.Strings(b.answer.Focus)
 	b.answer.Focus = uniq(b.answer.Focus)
 	sortUnknown(b.answer.Unknown)
+	if b.answer.Question.Verb == "reach" { // several hops may have one doubt
+		b.answer.Unknown = slices.Compact(b.answer.Unknown)
+	}
 	return &b.answer
 }
 

@@ -60,3 +60,12 @@ func (s span) join(t span) span {
 	}
 	return out
 }
+
+// cut gives the instants of both.
+func (s span) cut(t span) span {
+	var out span
+	for _, p := range t {
+		out = out.join(s.meet(p))
+	}
+	return out
+}

@@ -70,7 +70,7 @@ func (t *texter) hops() {
 	}
 	at := t.a.Path[0]
 	fmt.Fprintf(t.b, "  %s\n", clean(at))
-	for _, r := range t.a.Hops {
+	for i, r := range t.a.Hops {
 		arrow, to := r.Type+" →", r.To
 		if r.To == at {
 			arrow, to = "← "+r.Type, r.From
@@ -79,6 +79,7 @@ func (t *texter) hops() {
 			arrow += " (" + clean(r.Role) + ")"
 		}
 		fmt.Fprintf(t.b, "  %s %s  entry %d%s\n", arrow, clean(to), r.Entry, within(query.Period{From: r.ValidFrom, To: r.ValidTo}))
+		t.underHop(i)
 		at = to
 	}
 }

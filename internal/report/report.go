@@ -94,16 +94,12 @@ func Text(a *query.Answer) []byte {
 	case a.Question.Verb == "search":
 		t.list()
 	default:
+		t.outcome()
 		t.paths()
 		t.tree(a.Question.Verb == "blast")
+		t.rotation()
 	}
-	for _, u := range a.Unknown {
-		if u.Ref == "" {
-			fmt.Fprintf(&b, "? %s\n", clean(u.Reason))
-		} else {
-			fmt.Fprintf(&b, "? %s: %s\n", clean(u.Ref), clean(u.Reason))
-		}
-	}
+	t.unknowns()
 	if a.Truncated {
 		b.WriteString(cut(a))
 	}
@@ -125,6 +121,16 @@ func Text(a *query.Answer) []byte {
 	}
 	b.WriteByte('\n')
 	return b.Bytes()
+}
+
+func (t *texter) unknowns() {
+	for _, u := range t.a.Unknown {
+		if u.Ref == "" {
+			fmt.Fprintf(t.b, "? %s\n", clean(u.Reason))
+		} else {
+			fmt.Fprintf(t.b, "? %s: %s\n", clean(u.Ref), clean(u.Reason))
+		}
+	}
 }
 
 func count(n int, one, many string) string {
@@ -297,6 +303,9 @@ func (t *texter) about(it query.Item, r query.RelationItem) string {
 	}
 	if r.Type == "DeployedTo" && r.ValidTo != "" {
 		s = append(s, "until "+string(r.ValidTo))
+	}
+	if it.Reach != "" {
+		s = append(s, "reached is "+it.Reach)
 	}
 	if len(it.Reached) > 0 {
 		s = append(s, "reached "+periods(it.Reached))

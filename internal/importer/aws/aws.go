@@ -40,7 +40,7 @@ type Importer struct{ Options inventory.Options }
 func (Importer) Name() string { return "aws" }
 
 // Version gives the version of the mapping.
-func (Importer) Version() string { return "1" }
+func (Importer) Version() string { return "2" }
 
 const reportHead = "user,arn,user_creation_time,"
 

@@ -81,6 +81,8 @@ func (d *details) member(section string, n rawjson.Node, want string) *statement
 	}
 	if b := n.Get("PermissionsBoundary").Get("PermissionsBoundaryArn").Text(); b != "" {
 		inventory.Set(&it.Attributes, "permissionsBoundary", policy(b))
+	} else if want != "group" { // what an earlier listing said has ended
+		inventory.Set(&it.Attributes, "permissionsBoundary", "none")
 	}
 	for p := range n.Get("AttachedManagedPolicies").All() {
 		if a := p.Get("PolicyArn").Text(); a != "" {

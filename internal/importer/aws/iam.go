@@ -52,6 +52,8 @@ func (r *record) iam() bool {
 		}
 	case "PutUserPermissionsBoundary", "PutRolePermissionsBoundary":
 		inventory.Set(&r.event().Item(of).Attributes, "permissionsBoundary", policy(r.req("permissionsBoundary")))
+	case "DeleteUserPermissionsBoundary", "DeleteRolePermissionsBoundary":
+		inventory.Set(&r.event().Item(of).Attributes, "permissionsBoundary", "none")
 	case "CreateLoginProfile", "UpdateLoginProfile", "DeleteLoginProfile":
 		r.login(of)
 	default:

@@ -29,7 +29,7 @@ type Importer struct{ Options inventory.Options }
 func (Importer) Name() string { return "gcp" }
 
 // Version gives the version of the mapping.
-func (Importer) Version() string { return "1" }
+func (Importer) Version() string { return "2" }
 
 // Recognise tells whether the file begins with an asset, a policy, a service
 // account or a key.
@@ -106,6 +106,9 @@ func say(n rawjson.Node, s *inventory.Statements) {
 	}
 	if policy.Given() {
 		r.policy(name, policy)
+	}
+	if !strings.HasPrefix(typ, "iam.googleapis.com/") {
+		r.within(name, n.Get("ancestors"))
 	}
 	s.Rest("", n, "name", "asset_type", "assetType", "resource", "iam_policy", "iamPolicy", "ancestors", "update_time", "updateTime")
 }
@@ -202,6 +205,21 @@ func (r *reading) role(name string, d rawjson.Node) {
 // account that the policy is of.
 var impersonating = map[string]bool{"roles/iam.serviceAccountTokenCreator": true, "roles/iam.serviceAccountUser": true, "roles/iam.workloadIdentityUser": true,
 	"roles/iam.serviceAccountKeyAdmin": true, "roles/owner": true, "roles/editor": true}
+
+// within says which project, folders and organisation an asset is in: what is
+// granted on these is granted on it (IAM, policy inheritance).
+func (r *reading) within(name string, ancestors rawjson.Node) {
+	about := inventory.Name(prov.Resource, "gcp", name)
+	e := &statement.Entity{State: "described"}
+	for _, a := range inventory.Texts(ancestors) {
+		if in := inventory.Name(prov.Resource, "gcp", "cloudresourcemanager.googleapis.com", a); a != "" && in != about {
+			e.PartOf = append(e.PartOf, statement.NewResource(in, nil))
+		}
+	}
+	if len(e.PartOf) > 0 {
+		r.s.Say(about, nil, e)
+	}
+}
 
 // policy says what the members of a policy's bindings are granted. It is whole:
 // what it no longer lists has ended.

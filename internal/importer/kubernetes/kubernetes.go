@@ -44,7 +44,7 @@ type Importer struct{ Options Options }
 func (Importer) Name() string { return "kubernetes" }
 
 // Version gives the version of the mapping.
-func (Importer) Version() string { return "1" }
+func (Importer) Version() string { return "2" }
 
 var (
 	apiVersion = regexp.MustCompile(`^(v[0-9]+((alpha|beta)[0-9]+)?|[a-z0-9.-]+/v[0-9]+((alpha|beta)[0-9]+)?)$`)

@@ -134,7 +134,7 @@ func (r *reading) grants(rules rawjson.Node, ns, via string) []statement.GrantIt
 func (r *reading) resources(rule rawjson.Node, ns string) []string {
 	var out []string
 	for _, u := range texts(rule.Get("nonResourceURLs")) {
-		out = append(out, inventory.Text(prov.Resource, r.in("kubernetes", "url"+u)...))
+		out = append(out, inventory.Text(prov.Resource, r.system(), "url"+u))
 	}
 	names := texts(rule.Get("resourceNames"))
 	if len(names) == 0 {
@@ -156,15 +156,33 @@ func (r *reading) resources(rule rawjson.Node, ns string) []string {
 	return out
 }
 
+// resource names what a rule is about. A subresource comes after the name of
+// its object, as in the paths of the API, so that it is no object of that name.
 func (r *reading) resource(ns, group, res, name string) string {
 	if ns == "" {
 		ns = "*"
 	}
-	parts := r.in("kubernetes", ns, group, res)
-	if name != "" {
+	res, sub, _ := strings.Cut(res, "/")
+	parts := []string{r.system(), ns, group, res}
+	switch {
+	case sub != "":
+		if name == "" {
+			name = "*"
+		}
+		parts = append(parts, name, sub)
+	case name != "":
 		parts = append(parts, name)
 	}
 	return inventory.Text(prov.Resource, parts...)
+}
+
+// system begins the names of resources. The cluster is no part of its own: each
+// part of such a name has its place.
+func (r *reading) system() string {
+	if r.o.Cluster == "" {
+		return "kubernetes"
+	}
+	return "kubernetes:" + r.o.Cluster
 }
 
 func texts(n rawjson.Node) []string {

@@ -204,6 +204,11 @@ func (u *unit) delegations(j *joins) []importer.Draft {
 		}
 		d := &statement.Delegation{Parent: parent.String(), Child: child.String(), IssuedAt: s.start, Grade: "self-reported",
 			Chain: u.chain(i, parent, child)}
+		if as := s.attrs["gen_ai.agent.identity.id"]; as != "" && s.attrs.first("gen_ai.transfer.target.name", "gen_ai.handoff.to_agent") == "" {
+			if r, ok := u.ref(s, prov.Workload, as, ""); ok {
+				d.ActingAs = r.String()
+			}
+		}
 		if user, ok := u.userOf(i); ok {
 			d.OnBehalfOf = user.String()
 		}
