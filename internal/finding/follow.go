@@ -55,7 +55,9 @@ func (f *Follower) scope() *scope {
 }
 
 // Entry takes in the entry that the graph folded last, and gives the subjects
-// that were looked at anew. It must be called after each entry.
+// that were looked at anew. It must be called after each entry, right after
+// Fold and on the goroutine that folds: what an entry touched is told until the
+// next one only.
 func (f *Follower) Entry() []graph.ID {
 	s := f.scope()
 	var again []graph.ID

@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"bytes"
 	"iter"
 	"sort"
 
@@ -70,11 +71,11 @@ func (v View) Lookup(ref prov.Ref) ID { return v.LookupKey(ref.Key()) }
 // LookupKey finds a thing by its Ref's key.
 func (v View) LookupKey(key string) ID {
 	id := v.g.lookup(key)
+	if id != None && v.g.things.at(id).entry >= v.known {
+		id = None
+	}
 	if v.reads != nil {
 		v.reads.name(id, key)
-	}
-	if id != None && v.g.things.at(id).entry >= v.known {
-		return None
 	}
 	return id
 }
@@ -90,6 +91,16 @@ func (v View) Ref(id ID) prov.Ref {
 
 // Key gives the key of a thing's name. The bytes must not be changed.
 func (v View) Key(id ID) []byte { return v.g.bytes(v.g.things.at(id).key) }
+
+// Kind gives the kind of a thing's name, the algorithm of a digest.
+func (v View) Kind(id ID) prov.Kind {
+	t := v.g.things.at(id)
+	if t.kind < 254 {
+		return prov.Kind((*v.g.words.list.at(uint32(t.kind)))[len("kind:"):])
+	}
+	k, _, _ := bytes.Cut(v.g.bytes(t.key), []byte(":"))
+	return prov.Kind(k)
+}
 
 // IsDigest tells whether the thing is content named by its digest.
 func (v View) IsDigest(id ID) bool { return v.g.things.at(id).flags&flagDigest != 0 }

@@ -242,14 +242,18 @@ func (b *builder) has(id graph.ID) bool {
 // statement gave together.
 func partners(v graph.View, id graph.ID) []graph.ID {
 	var out []graph.ID
+	if !v.Alike(id) {
+		return nil
+	}
+	named := prov.Relations(prov.SameAs)
 	if v.IsDigest(id) {
-		for r := range v.In(id) {
+		for r := range v.InOf(id, named) {
 			if r.Named() {
 				out = append(out, r.From())
 			}
 		}
 	} else {
-		for r := range v.Out(id) {
+		for r := range v.OutOf(id, named) {
 			if r.Named() {
 				out = append(out, r.To())
 			}
