@@ -102,8 +102,12 @@ func endedCredential(s *scope, id graph.ID) *result {
 		r.from(end)
 		r.bad("ended-and-live", fmt.Sprintf("it ended at %s, and a live deployment has it", end))
 	}
-	for _, x := range s.in(id, prov.Relations(prov.AuthenticatesWith)) {
-		if k := kindOf(s.all.Key(x.From)); (k == prov.Activity || k == prov.Approval || k == prov.Deployment) && x.Valid.From >= end && x.Valid.From <= s.at {
+	var uses []graph.Relation
+	if s.due(end) {
+		uses = s.in(id, prov.Relations(prov.AuthenticatesWith))
+	}
+	for _, x := range uses {
+		if k := s.all.Kind(x.From); (k == prov.Activity || k == prov.Approval || k == prov.Deployment) && x.Valid.From >= end && x.Valid.From <= s.at {
 			r.from(x.Valid.From, x.Entry)
 			r.base = Critical
 			r.bad("used-after-end", fmt.Sprintf("%s used it at %s, after it ended at %s", s.label(x.From), x.Valid.From, end))
@@ -174,14 +178,12 @@ func offboarded(s *scope, id graph.ID) *result {
 			s.left(r, x)
 		}
 	}
-	if k := kindOf(s.all.Key(id)); k == prov.Credential || k == prov.Secret {
-		for _, x := range s.in(id, prov.Relations(prov.AuthenticatesWith, prov.ReadsSecret)) {
-			switch kindOf(s.all.Key(x.From)) {
+	if k := s.all.Kind(id); k == prov.Credential || k == prov.Secret {
+		for n := range s.v.InOf(id, prov.Relations(prov.AuthenticatesWith, prov.ReadsSecret)) {
+			switch s.all.Kind(n.From()) {
 			case prov.ServiceAccount, prov.Workload, prov.Subagent, prov.Role, prov.Person, prov.Agent:
-				if x.Valid.Holds(s.at) {
-					owners++
-					s.left(r, x)
-				}
+				owners++
+				s.left(r, s.v.Relation(n))
 			}
 		}
 	}
@@ -207,11 +209,11 @@ func (s *scope) left(r *result, x graph.Relation) {
 			r.from(end, entry)
 			r.bad("owner-left", fmt.Sprintf("%s is %s since %s", s.label(who), a["state"], since))
 		}
-	case kindOf(s.all.Key(who)) == prov.Person:
+	case s.all.Kind(who) == prov.Person:
 		if o, why := s.person(who); o == Unknown {
 			r.unsure("owner-not-listed", why)
 		}
-	case kindOf(s.all.Key(who)) == prov.Team:
+	case s.all.Kind(who) == prov.Team:
 		switch o, class, why := s.team(who); o {
 		case Violated:
 			r.bad(class, why)
@@ -325,7 +327,7 @@ func weakTrust(s *scope, id graph.ID) *result {
 func shared(s *scope, id graph.ID) *result {
 	r := &result{}
 	delegated := s.sharedHop(r, id)
-	switch kindOf(s.all.Key(id)) {
+	switch s.all.Kind(id) {
 	case prov.Agent, prov.Tool:
 		if !delegated {
 			return nil
@@ -350,8 +352,8 @@ func shared(s *scope, id graph.ID) *result {
 		return nil
 	}
 	if prod != other { // on one side: what it does beside is not told to be of that side
-		for _, x := range s.in(id, prov.Relations(prov.AssociatedWith)) {
-			if kindOf(s.all.Key(x.From)) == prov.Activity && x.Valid.From <= s.at {
+		for n := range s.all.InOf(id, prov.Relations(prov.AssociatedWith)) {
+			if x := s.all.Relation(n); s.all.Kind(x.From) == prov.Activity && x.Valid.From <= s.at {
 				r.unsure("other-use", s.label(x.From)+" ran as it too, in an environment that no entry tells")
 				break
 			}

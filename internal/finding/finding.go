@@ -81,6 +81,7 @@ type Hop struct {
 	Entry    uint64 `json:"entry"`
 	Grade    string `json:"grade,omitempty"` // how its source knows, where the entry says
 
+	from, to         graph.ID // what From and To are named after, unless they are given
 	fromKind, toKind prov.Kind
 }
 

@@ -295,6 +295,25 @@ func (v View) Attributes(id ID) map[string]string {
 	return out
 }
 
+// Attribute gives one attribute of a thing, as Attributes would; "": there is
+// none.
+func (v View) Attribute(id ID, key string) string {
+	if v.reads != nil {
+		v.reads.attrs(v, id)
+	}
+	at, val, found := prov.Instant(0), "", false
+	for p := get(&v.g.things.at(id).attr); p != 0; p = v.g.attrs.at(p).next {
+		a := v.g.attrs.at(p)
+		if *v.g.words.list.at(a.key) != key || a.entry >= v.known || v.known > get(&a.kt) || (v.valid != prov.Forever && a.at > v.valid) {
+			continue
+		}
+		if x := v.g.text(a.val); !found || a.at > at || a.at == at && x > val {
+			at, val, found = a.at, x, true
+		}
+	}
+	return val
+}
+
 // Said gives the attributes of a thing that one entry claims.
 func (v View) Said(id ID, entry uint64) map[string]string {
 	if v.reads != nil {
