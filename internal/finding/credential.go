@@ -2,6 +2,8 @@ package finding
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/stemma-lineage/stemma/internal/graph"
@@ -245,7 +247,12 @@ func overprivileged(s *scope, id graph.ID) *result {
 		}
 		for _, x := range s.out(g.To, prov.Relations(prov.GrantsOn)) {
 			wide := wildcard(scopes) || len(listed(a, "notScope.")) > 0
+			top := topRole(scopes)
 			switch {
+			case top != "" && !wide && a["condition"] == "" && g.Role != graph.RoleConditional:
+				r.from(g.Valid.From)
+				r.bad("administrator", fmt.Sprintf("it holds %s on %s", top, s.label(x.To)))
+				r.say(s.hop(x))
 			case !wide && s.all.Ref(x.To).Name != "*":
 			case a["condition"] != "" || g.Role == graph.RoleConditional:
 				r.unsure("conditional", fmt.Sprintf("%s on %s holds only under a condition", texts(scopes), s.label(x.To)))
@@ -273,6 +280,18 @@ func listed(a map[string]string, prefix string) []string {
 	return out
 }
 
+// topRoles are the names of roles with which sources grant everything.
+var topRoles = []string{"roles/owner", "roles/editor", "AdministratorAccess", "cluster-admin", "Owner"}
+
+func topRole(scopes []string) string {
+	for _, x := range scopes {
+		if slices.Contains(topRoles, x) {
+			return x
+		}
+	}
+	return ""
+}
+
 // wildcard tells whether a scope is everything, or everything of a service.
 func wildcard(scopes []string) bool {
 	for _, x := range scopes {
@@ -282,6 +301,10 @@ func wildcard(scopes []string) bool {
 	}
 	return false
 }
+
+// anySubject finds a condition on the subject that holds for every subject, as
+// inventories write it: sub=*, "….:sub":"*", "…:sub":["*"].
+var anySubject = regexp.MustCompile(`sub"?\s*[:=]\s*\[?\s*"?\*"?\s*(?:$|[],}) &])`)
 
 // weakTrust is L20.
 func weakTrust(s *scope, id graph.ID) *result {
@@ -308,6 +331,10 @@ func weakTrust(s *scope, id graph.ID) *result {
 			r.bad("no-condition", "federated "+who+" may act as it without a condition on subject or audience")
 		case federated && !strings.Contains(cond, "sub"):
 			r.bad("no-subject", "federated "+who+" may act as it whatever its subject: "+cond)
+		case federated && anySubject.MatchString(cond):
+			r.bad("any-subject", "federated "+who+" may act as it with any subject: "+cond)
+		case federated && !strings.Contains(cond, "aud"):
+			r.unsure("no-audience", "no entry says for which audience the tokens of federated "+who+" must be: "+cond)
 		case strings.Contains(cond, "*") || anybody(name):
 			r.unsure("condition-not-understood", who+" may act as it under a condition that is not understood here: "+cond)
 		}

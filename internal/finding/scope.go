@@ -110,6 +110,9 @@ func keep[T any](s *scope, k memoKey, make func() T) T {
 			m.value = make()
 			s.noting(outer)
 			m.read, m.names, m.next = own.Parts(), own.Names(), own.Next()
+			if k.at != 0 && k.at != s.at { // as of a moment that stays
+				m.next = prov.Forever
+			}
 		} else {
 			m.value = make()
 		}

@@ -92,7 +92,8 @@ type judge struct {
 	content []graph.ID // the thing's content
 	names   []graph.ID // and its names
 	same    []graph.ID // other content and names, stated to be the same
-	makers  makers
+	all     []graph.ID // all of these, whose makers count
+	made    *makers    // nil: not looked for yet
 }
 
 // Decisions gives the decisions on a thing in the order of the log: those on
@@ -115,8 +116,18 @@ func newJudge(v graph.View, thing graph.ID, ctx Context) *judge {
 			all = append(all, id)
 		}
 	}
-	j.makers = findMakers(j.v, all)
+	j.all = all
 	return j
+}
+
+// makers gives who made the thing. Most things have no decision, so it is looked
+// for when it is asked first.
+func (j *judge) makers() *makers {
+	if j.made == nil {
+		m := findMakers(j.v, j.all)
+		j.made = &m
+	}
+	return j.made
 }
 
 // several tells that the name stands for several contents, so that no one of
@@ -130,7 +141,7 @@ func (j *judge) decisions() []Decision {
 	}
 	for _, id := range j.names {
 		out = j.on(out, id, NoDigest)
-		for r := range j.v.Out(id) {
+		for r := range j.v.OutOf(id, ties) {
 			if r.Named() && !slices.Contains(j.content, r.To()) {
 				out = j.on(out, r.To(), ContentChanged)
 			}
@@ -149,12 +160,7 @@ func (j *judge) decisions() []Decision {
 
 // on adds the decisions on one content or name.
 func (j *judge) on(out []Decision, id graph.ID, class string) []Decision {
-	for r := range j.v.Out(id) {
-		switch r.Type() {
-		case prov.ApprovedBy, prov.RejectedBy, prov.RevokedBy, prov.RequestedBy:
-		default:
-			continue
-		}
+	for r := range j.v.OutOf(id, prov.Relations(prov.ApprovedBy, prov.RejectedBy, prov.RevokedBy, prov.RequestedBy)) {
 		d := j.read(j.v.Relation(r), id)
 		if slices.ContainsFunc(out, func(o Decision) bool { return o.Entry == d.Entry && o.id == d.id }) {
 			continue // of the content, and told already
@@ -194,7 +200,7 @@ func (j *judge) read(r graph.Relation, on graph.ID) Decision {
 		}
 	}
 	sort.Strings(d.Environments)
-	for o := range j.v.Out(r.To) {
+	for o := range j.v.OutOf(r.To, prov.Relations(prov.AssociatedWith)) {
 		if x := j.v.Relation(o); x.Type == prov.AssociatedWith && x.Entry == r.Entry {
 			d.Approver, d.who = j.v.Ref(x.To).String(), person(j.v, x.To)
 		}
@@ -293,7 +299,7 @@ func (j *judge) weighApprover(d *Decision) {
 	case d.Role != "" && !held:
 		d.no(RoleNotHeld, "no entry says that %s held %s when deciding%s", d.Approver, roleRef(d.Role), was)
 	}
-	j.makers.weigh(d, j.v, who, member)
+	j.makers().weigh(d, j.v, who, member)
 }
 
 // memberships gives the teams and roles of an identity under all its names,
@@ -308,11 +314,10 @@ func memberships(v graph.View, who graph.ID) (out []graph.Relation, told bool) {
 			continue
 		}
 		seen[id] = true
-		for r := range v.Out(id) {
-			if x := v.Relation(r); x.Type == prov.MemberOf {
-				out, told = append(out, x), told || x.From == who
-				todo = append(todo, x.To)
-			}
+		for r := range v.OutOf(id, prov.Relations(prov.MemberOf)) {
+			x := v.Relation(r)
+			out, told = append(out, x), told || x.From == who
+			todo = append(todo, x.To)
 		}
 	}
 	return out, told
@@ -342,7 +347,7 @@ func (j *judge) takeBack(ds []Decision) {
 				}
 			}
 		}
-		for r := range j.v.Out(by.id) {
+		for r := range j.v.OutOf(by.id, prov.Relations(prov.Supersedes)) {
 			x := j.v.Relation(r)
 			if x.Type != prov.Supersedes || x.Entry != by.Entry || by.blocked(Expired) { // what had its place taken does not come back
 				continue

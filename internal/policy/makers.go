@@ -22,13 +22,9 @@ func findMakers(v graph.View, ids []graph.ID) makers {
 	m := makers{who: map[graph.ID]string{}, teams: map[graph.ID]string{}}
 	made := false
 	for _, id := range ids {
-		for r := range v.Out(id) {
-			x := v.Relation(r)
-			if x.Type != prov.GeneratedBy && x.Type != prov.GeneratedByStated {
-				continue
-			}
+		for r := range v.OutOf(id, prov.Relations(prov.GeneratedBy, prov.GeneratedByStated)) {
 			made = true
-			m.activity(v, x.To)
+			m.activity(v, r.To())
 		}
 	}
 	if !made {
@@ -41,12 +37,10 @@ func findMakers(v graph.View, ids []graph.ID) makers {
 
 func (m *makers) activity(v graph.View, act graph.ID) {
 	name, named := v.Ref(act).String(), false
-	for r := range v.Out(act) {
+	for r := range v.OutOf(act, prov.Relations(prov.AssociatedWith, prov.ActedOnBehalfOf)) {
 		x := v.Relation(r)
-		if x.Type == prov.AssociatedWith || x.Type == prov.ActedOnBehalfOf {
-			named = true
-			m.identity(v, x.To, fmt.Sprintf("%s ran %s (entry %d)", v.Ref(x.To), name, x.Entry))
-		}
+		named = true
+		m.identity(v, x.To, fmt.Sprintf("%s ran %s (entry %d)", v.Ref(x.To), name, x.Entry))
 	}
 	if !named {
 		m.unknown = append(m.unknown, fmt.Sprintf("no entry says who ran %s", name))
@@ -58,7 +52,7 @@ func (m *makers) activity(v graph.View, act graph.ID) {
 func (m *makers) registered(v graph.View, ids []graph.ID) {
 	owned := false
 	for _, id := range ids {
-		for r := range v.Out(id) {
+		for r := range v.OutOf(id, prov.Relations(prov.OwnedBy, prov.AssociatedWith)) {
 			switch x := v.Relation(r); x.Type {
 			case prov.OwnedBy:
 				owned = true
@@ -97,10 +91,10 @@ func (m *makers) identity(v graph.View, id graph.ID, how string) {
 		}
 		m.who[s.id] = s.how
 		behind := false
-		for r := range v.Out(s.id) {
-			x := v.Relation(r)
-			if x.Type == prov.OwnedBy || x.Type == prov.ActedOnBehalfOf {
-				behind = true
+		for r := range v.OutOf(s.id, prov.Relations(prov.OwnedBy, prov.ActedOnBehalfOf)) {
+			behind = true
+			if m.who[r.To()] == "" && m.teams[r.To()] == "" { // inventories tell the same again and again
+				x := v.Relation(r)
 				todo = append(todo, step{x.To, fmt.Sprintf("%s answers for %s (entry %d), and %s", v.Ref(x.To), v.Ref(s.id), x.Entry, s.how)})
 			}
 		}

@@ -273,7 +273,7 @@ func (t *told) take(a Asked, to string, now time.Time, fs []finding.Finding) err
 func alike(a, b *finding.Finding) (bool, error) {
 	var out [2][]byte
 	for i, f := range []finding.Finding{*a, *b} {
-		f.First, f.Entries, f.Witness, f.Hidden = nil, nil, nil, 0
+		f.First, f.Last, f.Entries, f.Witness, f.Hidden = nil, "", nil, nil, 0
 		var err error
 		if out[i], err = json.Marshal(f); err != nil {
 			return false, err
