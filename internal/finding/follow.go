@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"container/heap"
 	"iter"
+	"reflect"
 	"slices"
 
 	"github.com/stemma-lineage/stemma/internal/graph"
@@ -37,8 +38,11 @@ type Follower struct {
 type node uint64
 
 const (
-	nodeFoot node = 254 // of a deployment: its footprint
-	nodeKind node = 255 // of a content: which detectors look at it
+	nodeOwner node = 251 // see derivations
+	nodeTeams node = 252
+	nodeWhose node = 253
+	nodeFoot  node = 254 // of a deployment: its footprint
+	nodeKind  node = 255 // of a content: which detectors look at it
 )
 
 func nodeOf(id graph.ID, what node) node { return node(id)<<8 | what }
@@ -50,6 +54,7 @@ func (n node) what() node   { return n & 255 }
 type cell struct {
 	finding *Finding // nil: the detector has nothing to say, or its outcome is terse
 	terse   Outcome
+	value   any          // of a derivation
 	read    []graph.Part // ascending by the things
 	names   []string
 	next    prov.Instant
@@ -76,7 +81,7 @@ func Follow(g *graph.Graph, at prov.Instant, o Options) (*Follower, error) {
 
 func (f *Follower) scope() *scope {
 	s := newScope(f.g.At(prov.AsOf{Valid: f.at, Known: prov.AllKnown}), &f.o)
-	s.w, s.followed = f.w, true
+	s.w, s.f = f.w, f
 	return s
 }
 
@@ -235,6 +240,11 @@ func (f *Follower) lookAll(s *scope, ns []node) []graph.ID {
 		switch n.what() {
 		case nodeFoot:
 			f.look(s, n)
+		case nodeOwner, nodeTeams, nodeWhose:
+			was := f.cells[n].value
+			if c := f.derive(s, n); !reflect.DeepEqual(was, c.value) {
+				f.changed(n.id(), derivations[n.what()].mark)
+			}
 		case nodeKind:
 			was := f.kinds[n.id()]
 			f.look(s, n)
@@ -285,12 +295,23 @@ func (f *Follower) look(s *scope, n node) {
 		}
 	}
 	s.noting(nil)
-	f.keep(n, c)
+	f.keep(n, c, &f.notes)
+}
+
+// derive makes a derivation anew, also while something else is looked at.
+func (f *Follower) derive(s *scope, n node) *cell {
+	outer, own := s.v.Notes(), &graph.Reads{}
+	own.Begin(f.at)
+	s.noting(own)
+	c := &cell{value: derivations[n.what()].make(s, n.id())}
+	s.noting(outer)
+	f.keep(n, c, own)
+	return c
 }
 
 // keep puts a cell in its place, with what was noted while it was made.
-func (f *Follower) keep(n node, c *cell) {
-	old, read := f.cells[n], f.notes.Parts()
+func (f *Follower) keep(n node, c *cell, notes *graph.Reads) {
+	old, read := f.cells[n], notes.Parts()
 	if old != nil && slices.Equal(old.read, read) {
 		c.read = old.read
 	} else {
@@ -307,7 +328,7 @@ func (f *Follower) keep(n node, c *cell) {
 			f.readers[p.ID] = append(f.readers[p.ID], n)
 		}
 	}
-	c.names, c.next = slices.Clone(f.notes.Names()), f.notes.Next()
+	c.names, c.next = slices.Clone(notes.Names()), notes.Next()
 	for _, k := range c.names {
 		if old == nil || !slices.Contains(old.names, k) || !slices.Contains(f.names[k], n) {
 			f.names[k] = append(f.names[k], n)

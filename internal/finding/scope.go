@@ -63,8 +63,8 @@ type scope struct {
 	o    *Options
 	memo map[memoKey]remembered
 
-	w        *world // nil: not made yet
-	followed bool   // w is kept by a Follower
+	w *world    // nil: not made yet
+	f *Follower // who keeps w and what is derived; nil: nobody
 }
 
 type memoKey struct {
@@ -412,7 +412,7 @@ func (s *scope) stateClaim(id graph.ID) (since prov.Instant, entry uint64) {
 
 // owner looks for an active person who answers for a thing.
 func (s *scope) owner(id graph.ID) owners {
-	return once(s, "owner", id, func() owners { return s.findOwner(s.same(id)) })
+	return s.derive(nodeOwner, id).(owners)
 }
 
 func (s *scope) findOwner(ids []graph.ID) owners {
@@ -438,8 +438,10 @@ func (s *scope) findOwner(ids []graph.ID) owners {
 			continue
 		}
 		seen[at.id] = true
-		for r := range s.v.OutOf(at.id, prov.Relations(prov.OwnedBy)) {
-			x := s.v.Relation(r)
+		for _, x := range s.out(at.id, prov.Relations(prov.OwnedBy)) { // the first that says so, for inventories repeat it
+			if !x.Valid.Holds(s.at) {
+				continue
+			}
 			how := append(slices.Clone(at.how), x)
 			o := owners{hops: how, name: s.label(x.To)}
 			switch s.v.Kind(x.To) {
@@ -487,6 +489,6 @@ func (s *scope) team(id graph.ID) (Outcome, string, string) {
 // decisions weighs the decisions on a thing at a time.
 func (s *scope) decisions(id graph.ID, at prov.Instant, env string) []policy.Decision {
 	return keep(s, memoKey{"decisions", id, at, env}, func() []policy.Decision {
-		return policy.Decisions(s.all.When(at), id, policy.Context{Log: s.o.Log, Environment: env})
+		return policy.Decisions(s.all.When(at), id, policy.Context{Log: s.o.Log, Environment: env, Memory: memory{s}})
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/stemma-lineage/stemma/internal/graph"
+	"github.com/stemma-lineage/stemma/internal/policy"
 	"github.com/stemma-lineage/stemma/internal/query"
 	"github.com/stemma-lineage/stemma/prov"
 )
@@ -18,6 +19,9 @@ var (
 	markUsers = graph.Derived(1) // the live deployments that use an identity or credential
 	markRests = graph.Derived(2) // where it is live what rests on it
 	markCalls = graph.Derived(3) // the calls that ran as an identity
+	markOwner = graph.Derived(4) // who answers for a thing
+	markTeams = graph.Derived(5) // the teams and roles of an identity
+	markWhose = graph.Derived(6) // who owns an identity, and for whom it acts
 )
 
 // footprint is what a live deployment rests on.
@@ -267,6 +271,50 @@ func (s *scope) rest(r *result, ids ...graph.ID) {
 	}
 }
 
+// derivation is something that many subjects ask of the same thing. Who follows
+// keeps it: when what it was made of changes and it stays the same, nobody else
+// is looked at anew.
+type derivation struct {
+	name string
+	mark graph.Facets
+	make func(s *scope, id graph.ID) any
+}
+
+var derivations map[node]derivation
+
+func init() { // not at once: findOwner asks for derivations
+	derivations = map[node]derivation{
+		nodeOwner: {"owner", markOwner, func(s *scope, id graph.ID) any { return s.findOwner(s.same(id)) }},
+		nodeTeams: {"teams", markTeams, func(s *scope, id graph.ID) any { return policy.Memberships(s.all, id) }},
+		nodeWhose: {"whose", markWhose, func(s *scope, id graph.ID) any { return policy.Behind(s.all, id) }},
+	}
+}
+
+// derive gives what is derived of a thing.
+func (s *scope) derive(what node, id graph.ID) any {
+	d := derivations[what]
+	if s.f == nil {
+		return once(s, d.name, id, func() any { return d.make(s, id) })
+	}
+	s.note(id, d.mark)
+	n := nodeOf(id, what)
+	if c := s.f.cells[n]; c != nil {
+		return c.value
+	}
+	return s.f.derive(s, n).value
+}
+
+// memory lets decisions ask for what is derived.
+type memory struct{ s *scope }
+
+func (m memory) Memberships(who graph.ID) []graph.Relation {
+	return m.s.derive(nodeTeams, who).([]graph.Relation)
+}
+
+func (m memory) Behind(id graph.ID) []graph.Relation {
+	return m.s.derive(nodeWhose, id).([]graph.Relation)
+}
+
 // call is one call of a tool by an activity that ran as an identity.
 type call struct{ ran, called graph.Relation }
 
@@ -299,7 +347,7 @@ func (s *scope) callsOf(act graph.ID) []call {
 func (s *scope) calls(who graph.ID) []call {
 	s.note(who, markCalls)
 	w := s.whole()
-	if s.followed {
+	if s.f != nil {
 		return w.calls[who]
 	}
 	cs, ok := w.calls[who]

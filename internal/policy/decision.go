@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sort"
@@ -81,6 +82,15 @@ type Decision struct {
 type Context struct {
 	Log         string // the origin of this log
 	Environment string // env:prod; empty: any
+	// Memory gives what was found of identities before; nil: it is looked for
+	// each time. What it gives must be what Memberships and Behind give.
+	Memory Memory
+}
+
+// Memory remembers what many decisions ask of the same identities.
+type Memory interface {
+	Memberships(who graph.ID) []graph.Relation
+	Behind(id graph.ID) []graph.Relation
 }
 
 // judge weighs the decisions on one thing. It looks at the whole of valid
@@ -124,7 +134,7 @@ func newJudge(v graph.View, thing graph.ID, ctx Context) *judge {
 // for when it is asked first.
 func (j *judge) makers() *makers {
 	if j.made == nil {
-		m := findMakers(j.v, j.all)
+		m := findMakers(j, j.all)
 		j.made = &m
 	}
 	return j.made
@@ -276,7 +286,8 @@ func (j *judge) weighApprover(d *Decision) {
 		return
 	}
 	who := j.v.Lookup(ref)
-	member, told := memberships(j.v, who)
+	member := j.memberships(who)
+	told := slices.ContainsFunc(member, func(m graph.Relation) bool { return m.From == who })
 	held, was := false, ""
 	for _, m := range member {
 		// The role must be held when it was decided and when it was recorded,
@@ -302,10 +313,18 @@ func (j *judge) weighApprover(d *Decision) {
 	j.makers().weigh(d, j.v, who, member)
 }
 
-// memberships gives the teams and roles of an identity under all its names,
-// with those of its teams, and whether anything is told of them under the name
-// itself. The walk is bounded by the number of teams.
-func memberships(v graph.View, who graph.ID) (out []graph.Relation, told bool) {
+func (j *judge) memberships(who graph.ID) []graph.Relation {
+	if j.ctx.Memory != nil {
+		return j.ctx.Memory.Memberships(who)
+	}
+	return Memberships(j.v, who)
+}
+
+// Memberships gives the teams and roles of an identity under all its names, with
+// those of its teams. What inventories tell again and again is given once; see
+// once. The walk is bounded by the number of teams.
+func Memberships(v graph.View, who graph.ID) []graph.Relation {
+	var out []graph.Relation
 	todo := sameAs(v, who)
 	for seen := map[graph.ID]bool{}; len(todo) > 0; {
 		id := todo[0]
@@ -314,13 +333,40 @@ func memberships(v graph.View, who graph.ID) (out []graph.Relation, told bool) {
 			continue
 		}
 		seen[id] = true
-		for r := range v.OutOf(id, prov.Relations(prov.MemberOf)) {
-			x := v.Relation(r)
-			out, told = append(out, x), told || x.From == who
+		of := once(v, id, prov.Relations(prov.MemberOf))
+		out = append(out, of...)
+		for _, x := range of {
 			todo = append(todo, x.To)
 		}
 	}
-	return out, told
+	return out
+}
+
+// once gives the relations of some types from a thing, the newest first. Of
+// those of one type to one thing, periods that meet are one, told by the first
+// entry of them.
+func once(v graph.View, id graph.ID, types prov.RelationSet) []graph.Relation {
+	var out []graph.Relation
+	for r := range v.OutOf(id, types) {
+		out = append(out, v.Relation(r))
+	}
+	slices.SortStableFunc(out, func(a, b graph.Relation) int {
+		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.To, b.To), cmp.Compare(a.Valid.From, b.Valid.From), cmp.Compare(a.Entry, b.Entry))
+	})
+	kept := out[:0]
+	for _, x := range out {
+		if n := len(kept); n > 0 && kept[n-1].Type == x.Type && kept[n-1].To == x.To && x.Valid.From <= kept[n-1].Valid.To {
+			last := &kept[n-1]
+			last.Valid.To, last.Entry = max(last.Valid.To, x.Valid.To), min(last.Entry, x.Entry)
+			continue
+		}
+		kept = append(kept, x)
+	}
+	slices.SortStableFunc(kept, func(a, b graph.Relation) int { return cmp.Compare(b.Entry, a.Entry) })
+	for i := range kept { // so that nothing is told that the entry does not say
+		kept[i].Since = kept[i].Entry
+	}
+	return kept
 }
 
 func roleRef(role string) string {

@@ -60,13 +60,18 @@ type facts struct {
 	looked     map[uint64]bool // entries that the current rule looked at
 	reasons    []string        // why the current rule does not hold
 	thresholds []prov.Instant  // moments at which something grows too old
+	shared     *facts          // of the same thing for another policy; nil: none
 	memo       map[string]any
 	asked      map[string]answered
 	spent      uint64 // of the cost that all rules together may have
 }
 
-func newFacts(p *Policy, v graph.View, q Question) *facts {
+func newFacts(p *Policy, v graph.View, q Question, shared *facts) *facts {
 	f := &facts{p: p, v: v, at: v.AsOf().Valid, q: q, memo: map[string]any{}, asked: map[string]answered{}, looked: map[uint64]bool{}}
+	if f.shared = shared; shared != nil {
+		f.judge, f.decisions = shared.judge, slices.Clone(shared.decisions)
+		return f
+	}
 	f.judge = newJudge(v, q.Thing, q.Context)
 	f.decisions = f.judge.decisions()
 	return f
@@ -77,6 +82,9 @@ func (f *facts) ids() []graph.ID { return append(slices.Clone(f.judge.content), 
 
 // closure gives the thing and all that it was made with.
 func (f *facts) closure() []graph.ID {
+	if f.shared != nil {
+		return f.shared.closure()
+	}
 	if !f.listed {
 		f.members, f.listed = query.Members(f.v, append(f.ids(), f.judge.same...), false), true
 	}

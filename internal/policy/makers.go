@@ -11,6 +11,7 @@ import (
 // makers is who made a thing: the identities of the activities that generated
 // it, whom they acted for, and who owns those that are no persons.
 type makers struct {
+	j       *judge
 	who     map[graph.ID]string // how each is a maker, in words
 	teams   map[graph.ID]string // teams whose members count as makers
 	unknown []string            // what is not known, in words
@@ -18,8 +19,9 @@ type makers struct {
 
 // findMakers looks for the makers of a thing under all its names. The walk is
 // over identities and is bounded by their number.
-func findMakers(v graph.View, ids []graph.ID) makers {
-	m := makers{who: map[graph.ID]string{}, teams: map[graph.ID]string{}}
+func findMakers(j *judge, ids []graph.ID) makers {
+	v := j.v
+	m := makers{j: j, who: map[graph.ID]string{}, teams: map[graph.ID]string{}}
 	made := false
 	for _, id := range ids {
 		for r := range v.OutOf(id, prov.Relations(prov.GeneratedBy, prov.GeneratedByStated)) {
@@ -91,12 +93,9 @@ func (m *makers) identity(v graph.View, id graph.ID, how string) {
 		}
 		m.who[s.id] = s.how
 		behind := false
-		for r := range v.OutOf(s.id, prov.Relations(prov.OwnedBy, prov.ActedOnBehalfOf)) {
+		for _, x := range m.j.behind(s.id) {
 			behind = true
-			if m.who[r.To()] == "" && m.teams[r.To()] == "" { // inventories tell the same again and again
-				x := v.Relation(r)
-				todo = append(todo, step{x.To, fmt.Sprintf("%s answers for %s (entry %d), and %s", v.Ref(x.To), v.Ref(s.id), x.Entry, s.how)})
-			}
+			todo = append(todo, step{x.To, fmt.Sprintf("%s answers for %s (entry %d), and %s", v.Ref(x.To), v.Ref(s.id), x.Entry, s.how)})
 		}
 		if !behind {
 			m.unknown = append(m.unknown, fmt.Sprintf("no entry says who owns %s", v.Ref(s.id)))
@@ -125,4 +124,17 @@ func (m *makers) weigh(d *Decision, v graph.View, who graph.ID, member []graph.R
 	for _, u := range m.unknown {
 		d.unsure(AuthorUnknown, "%s", u)
 	}
+}
+
+func (j *judge) behind(id graph.ID) []graph.Relation {
+	if j.ctx.Memory != nil {
+		return j.ctx.Memory.Behind(id)
+	}
+	return Behind(j.v, id)
+}
+
+// Behind gives who owns an identity, and for whom it acts, each once as
+// Memberships does.
+func Behind(v graph.View, id graph.ID) []graph.Relation {
+	return once(v, id, prov.Relations(prov.OwnedBy, prov.ActedOnBehalfOf))
 }
