@@ -38,7 +38,11 @@ type Follower struct {
 type node uint64
 
 const (
-	nodeOwner node = 251 // see derivations
+	nodeStaff node = 247 // see derivations
+	nodeChain node = 248
+	nodeAsked node = 249
+	nodeUses  node = 250 // of a deployment: its usage
+	nodeOwner node = 251
 	nodeTeams node = 252
 	nodeWhose node = 253
 	nodeFoot  node = 254 // of a deployment: its footprint
@@ -89,6 +93,7 @@ func (f *Follower) scope() *scope {
 func (f *Follower) first(s *scope, id graph.ID) {
 	switch s.all.Kind(id) {
 	case prov.Deployment:
+		f.look(s, nodeOf(id, nodeUses))
 		f.look(s, nodeOf(id, nodeFoot))
 	case prov.Activity:
 		s.ran(id, f.changed)
@@ -128,7 +133,7 @@ func (f *Follower) Entry() []graph.ID {
 		switch s.all.Kind(p.ID) {
 		case prov.Deployment:
 			if n := nodeOf(p.ID, nodeFoot); f.cells[n] == nil {
-				again = append(again, n)
+				again = append(again, nodeOf(p.ID, nodeUses), n)
 			}
 		case prov.Activity:
 			s.ran(p.ID, f.changed)
@@ -231,48 +236,72 @@ func find(ps []graph.Part, id graph.ID) (int, bool) {
 	return slices.BinarySearchFunc(ps, id, func(p graph.Part, id graph.ID) int { return cmp.Compare(p.ID, id) })
 }
 
-// lookAll makes nodes anew: first the footprints and the kinds, then the
-// subjects, with those that read what is derived of the footprints.
+// level gives when a node is made anew: what others are made of comes first.
+func (n node) level() int {
+	switch n.what() {
+	case nodeStaff, nodeChain, nodeAsked, nodeUses, nodeTeams, nodeWhose, nodeKind:
+		return 0
+	case nodeFoot, nodeOwner: // of nodeChain and nodeStaff
+		return 1
+	}
+	return 2
+}
+
+// lookAll makes nodes anew, level by level: at each those too that read what
+// came out otherwise at those before. It gives the subjects among them.
 func (f *Follower) lookAll(s *scope, ns []node) []graph.ID {
-	slices.Sort(ns)
-	var rest []node
-	for _, n := range slices.Compact(ns) {
-		switch n.what() {
-		case nodeFoot:
-			f.look(s, n)
-		case nodeOwner, nodeTeams, nodeWhose:
-			was := f.cells[n].value
-			if c := f.derive(s, n); !reflect.DeepEqual(was, c.value) {
-				f.changed(n.id(), derivations[n.what()].mark)
-			}
-		case nodeKind:
-			was := f.kinds[n.id()]
-			f.look(s, n)
-			for _, i := range was {
-				if !slices.Contains(f.kinds[n.id()], i) {
-					delete(f.cells, nodeOf(n.id(), node(i)))
-				}
-			}
-			for _, i := range f.kinds[n.id()] {
-				rest = append(rest, nodeOf(n.id(), node(i)))
-			}
-		default:
-			rest = append(rest, n)
+	var levels [3][]node
+	place := func(ns []node) {
+		for _, n := range ns {
+			levels[n.level()] = append(levels[n.level()], n)
 		}
 	}
-	for _, p := range f.derived {
-		rest = f.reading(rest, p)
-	}
-	f.derived = f.derived[:0]
-	slices.Sort(rest)
+	place(ns)
 	var ids []graph.ID
-	for _, n := range slices.Compact(rest) {
-		if id := n.id(); !s.all.IsDigest(id) || slices.Contains(f.kinds[id], int(n.what())) {
-			f.look(s, n)
-			ids = append(ids, id)
+	for l := range levels {
+		for _, p := range f.derived {
+			place(f.reading(nil, p))
+		}
+		f.derived = f.derived[:0]
+		slices.Sort(levels[l])
+		for _, n := range slices.Compact(levels[l]) {
+			if l < 2 {
+				place(f.underlying(s, n))
+				continue
+			}
+			if id := n.id(); !s.all.IsDigest(id) || slices.Contains(f.kinds[id], int(n.what())) {
+				f.look(s, n)
+				ids = append(ids, id)
+			}
 		}
 	}
 	return slices.Compact(ids)
+}
+
+// underlying makes a node anew that others are made of, and gives those that
+// are to be looked at whatever they read.
+func (f *Follower) underlying(s *scope, n node) (again []node) {
+	id := n.id()
+	if d, ok := derivations[n.what()]; ok {
+		was := f.cells[n].value
+		if c := f.derive(s, n); !reflect.DeepEqual(was, c.value) {
+			f.changed(id, d.mark)
+		}
+		return nil
+	}
+	was := f.kinds[id]
+	if f.look(s, n); n.what() != nodeKind {
+		return nil
+	}
+	for _, i := range was {
+		if !slices.Contains(f.kinds[id], i) {
+			delete(f.cells, nodeOf(id, node(i)))
+		}
+	}
+	for _, i := range f.kinds[id] {
+		again = append(again, nodeOf(id, node(i)))
+	}
+	return again
 }
 
 // look makes one node anew.
@@ -281,6 +310,10 @@ func (f *Follower) look(s *scope, n node) {
 	s.noting(&f.notes)
 	c, id := &cell{}, n.id()
 	switch n.what() {
+	case nodeUses:
+		now := s.uses(id)
+		s.noting(nil)
+		f.w.use(id, now, f.changed)
 	case nodeFoot:
 		now := s.footprint(id)
 		s.noting(nil)

@@ -124,9 +124,9 @@ func lineageGap(s *scope, id graph.ID) *result {
 		}
 	}
 	s.rest(r, ids...)
-	first := s.all.Entries(ids[0])[0]
+	first := s.all.First(ids[0])
 	for _, x := range ids {
-		first = min(first, s.all.Entries(x)[0])
+		first = min(first, s.all.First(x))
 	}
 	r.entries = append(r.entries, first)
 	r.from(s.all.Recorded(first), first)
@@ -203,7 +203,7 @@ func (s *scope) inputsGap(id graph.ID) *result {
 	for _, x := range s.out(id, prov.Relations(prov.Used)) {
 		r.say(s.hop(x))
 	}
-	entry := s.all.Entries(id)[0]
+	entry := s.all.First(id)
 	r.entries = append(r.entries, entry)
 	if s.all.Recorded(entry) > s.at {
 		return nil

@@ -23,6 +23,9 @@ type standing struct {
 }
 
 func (s *scope) standing(id graph.ID, at prov.Instant, env string) standing {
+	if !s.derive(nodeAsked, id).(bool) {
+		return standing{}
+	}
 	return keep(s, memoKey{"standing", id, at, env}, func() standing {
 		st := standing{}
 		for _, d := range s.decisions(id, at, env) {
@@ -287,6 +290,11 @@ func unreviewed(s *scope, id graph.ID) *result {
 			continue
 		}
 		then, now := s.standing(x, d.start, d.env), s.standing(x, s.at, d.env)
+		if r.outcome == Violated && len(r.reasons) >= maxHops && !then.counts && !now.counts && !then.maybe && !now.maybe {
+			r.hidden += 2 // another without a review, and the hop to it
+			r.entries = append(r.entries, s.all.First(x))
+			continue
+		}
 		switch {
 		case then.counts && now.counts:
 			r.clear()
@@ -302,7 +310,7 @@ func unreviewed(s *scope, id graph.ID) *result {
 			r.bad("no-review", s.label(x)+": no approval of it counts")
 		}
 		r.say(now.hops...)
-		r.say(Hop{from: d.id, Relation: "DependsOn", to: x, Entry: s.all.Entries(x)[0]})
+		r.say(Hop{from: d.id, Relation: "DependsOn", to: x, Entry: s.all.First(x)})
 	}
 	r.say(s.hops(d.placed...)...)
 	if r.outcome == "" { // nothing came from outside

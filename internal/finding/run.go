@@ -133,7 +133,7 @@ func (s *scope) finish(d *Detector, id graph.ID, r *result) Finding {
 	slices.Sort(r.entries)
 	f.Entries = slices.Compact(r.entries)
 	if len(f.Entries) == 0 {
-		f.Entries = s.all.Entries(id)[:1]
+		f.Entries = []uint64{s.all.First(id)}
 	}
 	for _, h := range r.hops {
 		if h.Grade != "" && (f.Grade == "" || gradeRank[h.Grade] < gradeRank[f.Grade]) {

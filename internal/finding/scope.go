@@ -343,9 +343,13 @@ func (s *scope) use(r *result, us []user) {
 
 // chain gives what a deployment runs as and with, and how.
 func (s *scope) chain(d *deployment) []graph.Relation {
+	return s.derive(nodeChain, d.id).([]graph.Relation)
+}
+
+func (s *scope) findChain(id graph.ID) []graph.Relation {
 	var out []graph.Relation
-	seen := map[graph.ID]bool{d.id: true}
-	for todo := []graph.ID{d.id}; len(todo) > 0; {
+	seen := map[graph.ID]bool{id: true}
+	for todo := []graph.ID{id}; len(todo) > 0; {
 		at := todo[0]
 		todo = todo[1:]
 		for _, x := range s.out(at, chained) {
@@ -462,8 +466,19 @@ func (s *scope) findOwner(ids []graph.ID) owners {
 	return best
 }
 
+// staff is whether a team has an active member, and why not.
+type staff struct {
+	outcome    Outcome
+	class, why string
+}
+
 // team asks whether a team has an active member.
 func (s *scope) team(id graph.ID) (Outcome, string, string) {
+	t := s.derive(nodeStaff, id).(staff)
+	return t.outcome, t.class, t.why
+}
+
+func (s *scope) findStaff(id graph.ID) (Outcome, string, string) {
 	members, unsure := 0, 0
 	for _, x := range s.in(id, prov.Relations(prov.MemberOf)) {
 		members++

@@ -22,12 +22,15 @@ var (
 	markOwner = graph.Derived(4) // who answers for a thing
 	markTeams = graph.Derived(5) // the teams and roles of an identity
 	markWhose = graph.Derived(6) // who owns an identity, and for whom it acts
+	// Of kinds of things that have nothing of the above in common:
+	markStaff = markRests // of a team: whether it has an active member
+	markChain = markUsers // of a deployment: what it runs as and with
+	markAsked = markCalls // of an entity: whether there is any decision on it
 )
 
 // footprint is what a live deployment rests on.
 type footprint struct {
 	d       *deployment
-	uses    []link     // identities, credentials and secrets
 	behind  []graph.ID // all that it was made with, ascending
 	outside []graph.ID // of these what no activity made, the nearest first
 }
@@ -47,6 +50,7 @@ type user struct {
 // world is the footprints of all live deployments, and what follows from them.
 type world struct {
 	feet  map[graph.ID]*footprint
+	usage map[graph.ID]*usage
 	users map[graph.ID][]user // ascending by the deployments
 	rests map[graph.ID][]graph.ID
 	calls map[graph.ID][]call // by identity, in the order of time
@@ -54,7 +58,7 @@ type world struct {
 }
 
 func newWorld() *world {
-	return &world{feet: map[graph.ID]*footprint{}, users: map[graph.ID][]user{}, rests: map[graph.ID][]graph.ID{}, calls: map[graph.ID][]call{}, acts: map[graph.ID][]call{}}
+	return &world{feet: map[graph.ID]*footprint{}, usage: map[graph.ID]*usage{}, users: map[graph.ID][]user{}, rests: map[graph.ID][]graph.ID{}, calls: map[graph.ID][]call{}, acts: map[graph.ID][]call{}}
 }
 
 // whole gives the world of the scope. It is made when it is first asked for,
@@ -68,6 +72,7 @@ func (s *scope) whole() *world {
 	s.w = newWorld()
 	for id := graph.ID(1); int(id) < s.v.Len(); id++ {
 		if s.all.Kind(id) == prov.Deployment && s.all.Known(id) {
+			s.w.use(id, s.uses(id), nil)
 			s.w.replace(id, s.footprint(id), nil)
 		}
 	}
@@ -82,22 +87,6 @@ func (s *scope) footprint(id graph.ID) *footprint {
 		return nil
 	}
 	f := &footprint{d: d}
-	seen := map[graph.ID]bool{id: true}
-	for todo := []link{{to: id}}; len(todo) > 0; todo = todo[1:] {
-		at := todo[0]
-		for _, x := range s.out(at.to, reaches) {
-			if seen[x.To] || x.Valid.From > s.at {
-				continue
-			}
-			seen[x.To] = true
-			l := link{x.To, append(slices.Clone(at.how), x)}
-			f.uses = append(f.uses, l)
-			switch s.all.Kind(x.To) {
-			case prov.ServiceAccount, prov.Workload, prov.Subagent, prov.Role, prov.Agent, prov.Person:
-				todo = append(todo, l)
-			}
-		}
-	}
 	f.behind = s.madeWith(d)
 	for _, x := range f.behind {
 		switch s.kind(x) {
@@ -109,6 +98,39 @@ func (s *scope) footprint(id graph.ID) *footprint {
 	}
 	slices.Sort(f.behind)
 	return f
+}
+
+// uses walks a deployment down to the identities, credentials and secrets that
+// it has; nil: it is not live.
+func (s *scope) uses(id graph.ID) *usage {
+	d := s.liveDeployment(id)
+	if d == nil {
+		return nil
+	}
+	f := &usage{d: d}
+	seen := map[graph.ID]bool{id: true}
+	for todo := []link{{to: id}}; len(todo) > 0; todo = todo[1:] {
+		at := todo[0]
+		for _, x := range s.out(at.to, reaches) {
+			if seen[x.To] || x.Valid.From > s.at {
+				continue
+			}
+			seen[x.To] = true
+			l := link{x.To, append(slices.Clone(at.how), x)}
+			f.links = append(f.links, l)
+			switch s.all.Kind(x.To) {
+			case prov.ServiceAccount, prov.Workload, prov.Subagent, prov.Role, prov.Agent, prov.Person:
+				todo = append(todo, l)
+			}
+		}
+	}
+	return f
+}
+
+// usage is what a live deployment runs as and authenticates with.
+type usage struct {
+	d     *deployment
+	links []link
 }
 
 // madeWith gives what a deployment placed and runs with, and all that these
@@ -151,25 +173,45 @@ func (w *world) replace(id graph.ID, now *footprint, changed func(graph.ID, grap
 		now = &footprint{}
 	}
 	sameDeployment := was.d != nil && now.d != nil && was.d.equal(now.d)
-	for _, l := range was.uses {
+	w.rest(id, was.behind, now.behind, sameDeployment, changed)
+}
+
+// use puts another usage in the place of that which a deployment had, and tells
+// whose users are others.
+func (w *world) use(id graph.ID, now *usage, changed func(graph.ID, graph.Facets)) {
+	was := w.usage[id]
+	if was == nil && now == nil {
+		return
+	}
+	if now == nil {
+		delete(w.usage, id)
+		now = &usage{}
+	} else {
+		w.usage[id] = now
+	}
+	if was == nil {
+		was = &usage{}
+	}
+	same := was.d != nil && now.d != nil && was.d.equal(now.d)
+	in := func(links []link, l link) bool {
+		return slices.ContainsFunc(links, func(m link) bool { return m.to == l.to && slices.Equal(m.how, l.how) })
+	}
+	for _, l := range was.links {
 		w.users[l.to] = slices.DeleteFunc(w.users[l.to], func(u user) bool { return u.d.id == id })
 	}
-	for _, l := range now.uses {
+	for _, l := range now.links {
 		us := w.users[l.to]
 		i, _ := slices.BinarySearchFunc(us, id, func(u user, id graph.ID) int { return cmp.Compare(u.d.id, id) })
 		w.users[l.to] = slices.Insert(us, i, user{now.d, l.how})
-	}
-	for _, l := range was.uses {
-		if !sameDeployment || !slices.ContainsFunc(now.uses, func(m link) bool { return m.to == l.to && slices.Equal(m.how, l.how) }) {
-			tell(l.to, markUsers)
+		if changed != nil && (!same || !in(was.links, l)) {
+			changed(l.to, markUsers)
 		}
 	}
-	for _, l := range now.uses {
-		if !sameDeployment || !slices.ContainsFunc(was.uses, func(m link) bool { return m.to == l.to && slices.Equal(m.how, l.how) }) {
-			tell(l.to, markUsers)
+	for _, l := range was.links {
+		if changed != nil && (!same || !in(now.links, l)) {
+			changed(l.to, markUsers)
 		}
 	}
-	w.rest(id, was.behind, now.behind, sameDeployment, changed)
 }
 
 // rest brings up to date what rests on what, of one deployment.
@@ -284,6 +326,12 @@ var derivations map[node]derivation
 
 func init() { // not at once: findOwner asks for derivations
 	derivations = map[node]derivation{
+		nodeStaff: {"staff", markStaff, func(s *scope, id graph.ID) any {
+			o, class, why := s.findStaff(id)
+			return staff{o, class, why}
+		}},
+		nodeChain: {"chain", markChain, func(s *scope, id graph.ID) any { return s.findChain(id) }},
+		nodeAsked: {"asked", markAsked, func(s *scope, id graph.ID) any { return s.anyDecision(id) }},
 		nodeOwner: {"owner", markOwner, func(s *scope, id graph.ID) any { return s.findOwner(s.same(id)) }},
 		nodeTeams: {"teams", markTeams, func(s *scope, id graph.ID) any { return policy.Memberships(s.all, id) }},
 		nodeWhose: {"whose", markWhose, func(s *scope, id graph.ID) any { return policy.Behind(s.all, id) }},
@@ -302,6 +350,25 @@ func (s *scope) derive(what node, id graph.ID) any {
 		return c.value
 	}
 	return s.f.derive(s, n).value
+}
+
+// anyDecision tells whether there is a decision on a thing under any name, or on
+// other content of one of its names.
+func (s *scope) anyDecision(id graph.ID) bool {
+	ids := s.same(id)
+	for _, x := range ids {
+		if s.all.Alike(x) {
+			for r := range s.all.OutOf(x, sameAs) {
+				ids = append(ids, r.To())
+			}
+		}
+	}
+	for _, x := range ids {
+		for range s.all.OutOf(x, prov.Relations(prov.ApprovedBy, prov.RejectedBy, prov.RevokedBy, prov.RequestedBy)) {
+			return true
+		}
+	}
+	return false
 }
 
 // memory lets decisions ask for what is derived.

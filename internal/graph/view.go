@@ -246,6 +246,10 @@ func (v View) Relation(r *rel) Relation {
 		Entry: uint64(r.entry), Since: uint64(r.kf), Rule: ruleNames[r.rule], Role: *v.g.words.list.at(r.role)}
 }
 
+// First gives the first entry that mentions the thing. No entry changes it, so
+// it is not noted.
+func (v View) First(id ID) uint64 { return uint64(v.g.things.at(id).entry) }
+
 // Entries gives the entries that are about the thing, ascending; when there
 // is none, the first that mentions it.
 func (v View) Entries(id ID) []uint64 {
