@@ -28,6 +28,7 @@ test: lint
 bench:
 	@scripts/need psql postgresql
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./internal/bench
+	$(GO) test -p 1 -run '^$$' -bench . -benchtime 1x -timeout 60m ./internal/capture/trace ./cmd/stemma
 
 bench-large:
 	@scripts/need psql postgresql

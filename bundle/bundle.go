@@ -16,6 +16,33 @@
 // What it proves: each entry is in the log of the checkpoint; the answer is
 // what these entries say. What it does not prove: that no other entry of the
 // log would change the answer. The page says so.
+//
+// # Bundles with a completeness proof
+//
+// The format stemma-bundle/v2 proves that too. Its container has one form
+// (PKWARE APPNOTE 6.3): members stored, in this order, versions 2.0, no flags,
+// the time 1980-01-01 00:00, no extra fields and no comments:
+//
+//	bundle.json         {"format":"stemma-bundle/v2","origin":…,"entries":[…]}
+//	question.json       the question (package internal/proof, Question)
+//	answer.json         the answer (Answer)
+//	summary.txt         the answer in words
+//	checkpoint          the log's signed checkpoint
+//	index/lists.json    [{"relation":…,"of":…,"entries":[…]},…]: the lists that
+//	                    the walk reads and that are not empty, sorted by
+//	                    relation and thing
+//	index/proof         the pruned tree over the keys of all lists that the walk
+//	                    reads (package vindex, Proof)
+//	entries/N.json      the entries that the walk reads, and the last one under
+//	                    the checkpoint
+//	proofs/N.txt        their inclusion proofs
+//	index.html          the words for a browser
+//
+// The last entry under the checkpoint tells the root of the index over all
+// entries before it. JSON stands on one line ended by a newline; no letter is
+// escaped that need not be, but U+2028 and U+2029 are. All members but the
+// checkpoint, the proofs and the entries follow from the others, and a verifier
+// writes them anew. docs/proofs.md says what is checked, in which order.
 package bundle
 
 import (
@@ -34,6 +61,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/stemma-lineage/stemma/internal/graph"
+	"github.com/stemma-lineage/stemma/internal/proof"
 	"github.com/stemma-lineage/stemma/internal/query"
 	"github.com/stemma-lineage/stemma/internal/report"
 	"github.com/stemma-lineage/stemma/prov"
@@ -302,55 +330,86 @@ func checkpoint(text []byte, v note.Verifier) (uint64, tlog.Hash, error) {
 
 // Result is what Verify found.
 type Result struct {
-	Answer  *query.Answer
+	Answer *query.Answer // of a bundle without a completeness proof
+	// Proof is the answer of a bundle with a completeness proof, and Text says
+	// it in words.
+	Proof   *proof.Answer
+	Text    string
 	Size    uint64 // of the log at the checkpoint
 	Root    tlog.Hash
 	Entries int
-	Signers string
+	Signers string // as the bundle's own trust list says
 	// Trusted says what the caller's own trust list says of the signatures;
 	// empty when none was given.
 	Trusted string
 }
 
 // Verify checks a bundle with nothing but the log's public key: signature of
-// the checkpoint, inclusion of every entry, and the answer, which it computes
-// anew from the entries. Then it writes the bundle again and compares every
-// byte, so that no byte of it can be other than what it proves.
+// the checkpoint, inclusion of every entry, for a completeness proof the root
+// of the index and each list, and the answer, which it computes anew. Then it
+// writes the bundle again and compares every byte, so that no byte of it can
+// be other than what it proves. The error names the first thing that does not
+// hold.
 func Verify(data []byte, v note.Verifier, own *statement.Trust) (*Result, error) {
-	c, err := open(data)
+	res, err := verify(data, v, own)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrVerify, err)
 	}
-	size, root, err := checkpoint(c.Checkpoint, v)
+	return res, nil
+}
+
+func verify(data []byte, v note.Verifier, own *statement.Trust) (*Result, error) {
+	files, err := unzip(data)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrVerify, err)
+		return nil, err
 	}
-	for _, i := range sorted(c.Entries) {
-		if i >= size {
-			return nil, fmt.Errorf("%w: entry %d is beyond the checkpoint, which is for %d entries", ErrVerify, i, size)
+	m, _, err := openManifest(files)
+	if err != nil {
+		return nil, err
+	}
+	var res *Result
+	c := Contents{}
+	if m.Format == ProofFormat { // it brings no trust list
+		var p *Proof
+		if res, p, err = verifyProof(data, files, v); err == nil {
+			c.Entries = p.Entries
 		}
-		if err := tlog.CheckRecord(c.Proofs[i], int64(size), root, int64(i), tlog.RecordHash(statement.Leaf(c.Entries[i]))); err != nil {
-			return nil, fmt.Errorf("%w: entry %d is not in the log of the checkpoint: %w", ErrVerify, i, err)
+	} else if c, err = open(files); err == nil {
+		if res, err = verifyAnswer(data, c, v); err == nil {
+			res.Signers, err = signatures(c)
 		}
 	}
-	again, a, err := Write(c, v)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrVerify, err)
-	}
-	if !bytes.Equal(again, data) {
-		return nil, fmt.Errorf("%w: %s", ErrVerify, difference(again, data))
-	}
-	res := &Result{Answer: a, Size: size, Root: root, Entries: len(c.Entries)}
-	if res.Signers, err = signatures(c); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrVerify, err)
+		return nil, err
 	}
 	if own != nil {
 		c.Trust = statement.FormatTrust(own)
 		if res.Trusted, err = signatures(c); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrVerify, err)
+			return nil, err
 		}
 	}
 	return res, nil
+}
+
+// verifyAnswer checks a bundle without a completeness proof.
+func verifyAnswer(data []byte, c Contents, v note.Verifier) (*Result, error) {
+	size, root, err := checkpoint(c.Checkpoint, v)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range sorted(c.Entries) {
+		if err := included(i, c.Entries[i], c.Proofs[i], size, root); err != nil {
+			return nil, err
+		}
+	}
+	again, a, err := Write(c, v)
+	if err != nil {
+		return nil, err
+	}
+	if !bytes.Equal(again, data) {
+		return nil, errors.New(difference(again, data))
+	}
+	return &Result{Answer: a, Size: size, Root: root, Entries: len(c.Entries)}, nil
 }
 
 // difference names the first member that is not what it should be.
@@ -399,52 +458,69 @@ func unzip(data []byte) ([]file, error) {
 	return out, nil
 }
 
-func open(data []byte) (Contents, error) {
-	c := Contents{Entries: map[uint64][]byte{}, Proofs: map[uint64]tlog.RecordProof{}}
-	files, err := unzip(data)
-	if err != nil {
-		return c, err
-	}
+func openManifest(files []file) (manifest, map[string][]byte, error) {
+	var m manifest
 	byName := map[string][]byte{}
 	for _, f := range files {
 		if _, dup := byName[f.name]; dup {
-			return c, fmt.Errorf("member %q is there twice", f.name)
+			return m, nil, fmt.Errorf("member %q is there twice", f.name)
 		}
 		byName[f.name] = f.data
 	}
-	var m manifest
 	if err := json.Unmarshal(byName["bundle.json"], &m); err != nil {
-		return c, fmt.Errorf("bundle.json: %w", err)
+		return m, nil, fmt.Errorf("bundle.json: %w", err)
 	}
-	if m.Format != Format {
-		return c, fmt.Errorf("bundle.json: format %q is not known; this program reads %s", m.Format, Format)
+	if m.Format != Format && m.Format != ProofFormat {
+		return m, nil, fmt.Errorf("bundle.json: format %q is not known; this program reads %s and %s", m.Format, Format, ProofFormat)
+	}
+	return m, byName, nil
+}
+
+func oneForm(text []byte) error {
+	trust, err := statement.ParseTrust(text)
+	if err != nil {
+		return fmt.Errorf("trust: %w", err)
+	}
+	if !bytes.Equal(statement.FormatTrust(trust), text) {
+		return errors.New("trust: it holds more than keys; a bundle's list has one form only")
+	}
+	return nil
+}
+
+func openEntries(m manifest, byName map[string][]byte) (map[uint64][]byte, map[uint64]tlog.RecordProof, error) {
+	entries, proofs := map[uint64][]byte{}, map[uint64]tlog.RecordProof{}
+	for _, i := range m.Entries {
+		content, ok := byName[fmt.Sprintf("entries/%d.json", i)]
+		if !ok {
+			return nil, nil, fmt.Errorf("entry %d is missing", i)
+		}
+		entries[i] = content
+		var p tlog.RecordProof
+		for _, line := range strings.Fields(string(byName[fmt.Sprintf("proofs/%d.txt", i)])) {
+			h, err := tlog.ParseHash(line)
+			if err != nil {
+				return nil, nil, fmt.Errorf("proofs/%d.txt: %w", i, err)
+			}
+			p = append(p, h)
+		}
+		proofs[i] = p
+	}
+	return entries, proofs, nil
+}
+
+func open(files []file) (Contents, error) {
+	var c Contents
+	m, byName, err := openManifest(files)
+	if err != nil {
+		return c, err
 	}
 	if err := json.Unmarshal(byName["question.json"], &c.Question); err != nil {
 		return c, fmt.Errorf("question.json: %w", err)
 	}
 	c.Checkpoint, c.Trust = byName["checkpoint"], byName["trust"]
-	trust, err := statement.ParseTrust(c.Trust)
-	if err != nil {
-		return c, fmt.Errorf("trust: %w", err)
+	if err := oneForm(c.Trust); err != nil {
+		return c, err
 	}
-	if !bytes.Equal(statement.FormatTrust(trust), c.Trust) {
-		return c, errors.New("trust: it holds more than keys; a bundle's list has one form only")
-	}
-	for _, i := range m.Entries {
-		content, ok := byName[fmt.Sprintf("entries/%d.json", i)]
-		if !ok {
-			return c, fmt.Errorf("entry %d is missing", i)
-		}
-		c.Entries[i] = content
-		var p tlog.RecordProof
-		for _, line := range strings.Fields(string(byName[fmt.Sprintf("proofs/%d.txt", i)])) {
-			h, err := tlog.ParseHash(line)
-			if err != nil {
-				return c, fmt.Errorf("proofs/%d.txt: %w", i, err)
-			}
-			p = append(p, h)
-		}
-		c.Proofs[i] = p
-	}
-	return c, nil
+	c.Entries, c.Proofs, err = openEntries(m, byName)
+	return c, err
 }

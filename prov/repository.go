@@ -64,7 +64,7 @@ func Repository(address string, known bool) (name, revision string, ok bool) {
 	}
 	host := strings.ToLower(u.Hostname())
 	path := strings.Trim(u.EscapedPath(), "/")
-	if i := strings.IndexByte(path, '@'); i > 0 && !strings.Contains(path[i:], "/-/") {
+	if i := strings.IndexByte(path, '@'); i > 0 && !strings.Contains(path, "/-/") {
 		path, revision = strings.TrimRight(path[:i], "/"), path[i+1:]
 	}
 	parts := strings.Split(path, "/")
@@ -80,7 +80,8 @@ func Repository(address string, known bool) (name, revision string, ok bool) {
 	for strings.HasSuffix(parts[last], ".git") {
 		parts[last] = strings.TrimSuffix(parts[last], ".git")
 	}
-	if !git || host == "" || slices.Contains(parts, "") {
+	// An @ that is left, beside a page of GitLab's, is part of no name.
+	if !git || host == "" || slices.Contains(parts, "") || strings.IndexByte(strings.Join(parts, "/"), '@') > 0 {
 		return "", "", false
 	}
 	if p := u.Port(); p != "" && p != map[string]string{"ssh": "22", "http": "80", "git": "9418"}[u.Scheme] && p != "443" {

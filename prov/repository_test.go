@@ -38,6 +38,8 @@ func TestRepository(t *testing.T) {
 		{"https://gitlab.acme.example/group/fraud/-/tree/main/x", false, "https://gitlab.acme.example/group/fraud", ""},
 		{"https://gitlab.com/group/sub/fraud", true, "https://gitlab.com/group/sub/fraud", ""},
 		{"https://gitlab.com/group/sub/fraud", false, "", ""},
+		{"https://git.acme.example/group/@/-/tree/main", true, "", ""},
+		{"https://git.acme.example/group/fraud/-/tree/@scope", true, "https://git.acme.example/group/fraud", ""},
 		{"https://dev.azure.com/acme/ml/_git/fraud", false, "https://dev.azure.com/acme/ml/_git/fraud", ""},
 		{"github.com/acme/fraud", true, "https://github.com/acme/fraud", ""},
 		{"github.com/acme/fraud", false, "", ""},

@@ -3,6 +3,8 @@ package statement
 import (
 	"fmt"
 	"strings"
+
+	"golang.org/x/crypto/ssh"
 )
 
 // Decisions of an Approval.
@@ -21,6 +23,32 @@ const (
 	LocalKey    = "local-key"    // a key file
 	OIDCSession = "oidc-session" // a session that an identity provider vouched for
 )
+
+// Assurance gives how surely the signers of an envelope were present, as far as
+// its signatures show it: HardwareKey when each is an SSHSIG by a FIDO key
+// (sk-…@openssh.com), which verifies only if the key was touched, and LocalKey
+// otherwise; "" without signatures. It verifies nothing. Passkeys and sessions
+// do not show in a signature.
+func (e *Envelope) Assurance() string {
+	if e == nil || len(e.Signatures) == 0 {
+		return ""
+	}
+	for _, s := range e.Signatures {
+		if !isSSHSIG(s.Sig) {
+			return LocalKey
+		}
+		sig, err := parseSSHSIG(s.Sig)
+		if err != nil {
+			return LocalKey
+		}
+		switch sig.sig.PublicKey.Type() {
+		case ssh.KeyAlgoSKED25519, ssh.KeyAlgoSKECDSA256:
+		default:
+			return LocalKey
+		}
+	}
+	return HardwareKey
+}
 
 // Approval (approval/v1) is a decision on the digests of the subjects.
 type Approval struct {
@@ -44,7 +72,7 @@ type Approval struct {
 	Log string `json:"log,omitempty"`
 	// Text is what the approver was shown: ApprovalText of this statement.
 	Text       string     `json:"text,omitempty"`
-	Assurance  string     `json:"assurance,omitempty"`
+	Assurance  string     `json:"assurance,omitempty"`  // the client's word; see Envelope.Assurance
 	Credential string     `json:"credential,omitempty"` // Ref of the key or session that signed
 	Evidence   []Evidence `json:"evidence,omitempty"`
 	Controls   []string   `json:"controls,omitempty"`

@@ -39,6 +39,8 @@ func newPredicate(typ string) Predicate {
 		return &Waiver{}
 	case RetractionType:
 		return &Retraction{}
+	case IndexType:
+		return &Index{}
 	case VSAType:
 		return &VSA{}
 	}

@@ -40,6 +40,7 @@ const (
 	PolicyType     = Base + "policy/v1"
 	WaiverType     = Base + "waiver/v1"
 	RetractionType = Base + "retraction/v1"
+	IndexType      = Base + "index/v1"
 	VSAType        = "https://slsa.dev/verification_summary/v1"
 )
 

@@ -9,12 +9,16 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/stemma-lineage/stemma/internal/app"
 	"github.com/stemma-lineage/stemma/internal/evlog"
+	"github.com/stemma-lineage/stemma/internal/gate"
 	"github.com/stemma-lineage/stemma/internal/graph"
+	"github.com/stemma-lineage/stemma/internal/policy"
 	"github.com/stemma-lineage/stemma/internal/query"
 	"github.com/stemma-lineage/stemma/internal/report"
 	"github.com/stemma-lineage/stemma/prov"
@@ -128,6 +132,7 @@ func askCommand(q question) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		policy.SignOff(a.History, v, gate.Context(w, ""))
 		return answer(c, w, h, a)
 	}
 	return c
@@ -320,11 +325,12 @@ func rootAt(ctx context.Context, w *app.Workspace, h evlog.Head, size uint64) (s
 }
 
 func diffCommand() *cobra.Command {
-	c := &cobra.Command{Use: "diff FROM [TO]", Short: "In what two things, or one at two times, differ",
+	c := &cobra.Command{Use: "diff FROM [TO]", Short: "In what two releases, or one at two times, differ, and which approval covers each change",
 		Example: "  stemma diff model:fraud@1 model:fraud@2\n  stemma diff model:fraud --at 2026-03-06 --to-at 2026-03-11\n  stemma diff model:fraud@2 --at 2026-03-11 --known 16 --to-known 18\n  stemma diff model:fraud@2 --known 16 --exit-code"}
 	clockFlags(c)
 	c.Flags().String("to-at", "", "--at of the second side (default: that of the first if --to-known is given, else the whole history)")
 	c.Flags().String("to-known", "", "--known of the second side (default: that of the first if --to-at is given, else now)")
+	c.Flags().String("env", "", "for which environment an approval must be to cover a change (default: any)")
 	c.Flags().Bool("exit-code", false, "exit with 13 when there are differences")
 	limitFlags(c, "depth")
 	c.Args = func(c *cobra.Command, args []string) error {
@@ -359,6 +365,11 @@ func diffCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if to.AsOf().Valid == prov.Forever { // what counts is asked of a moment
+			to = to.When(prov.At(time.Now()))
+		}
+		env, _ := c.Flags().GetString("env")
+		policy.Cover(a.Differences, to, gate.Context(w, strings.TrimPrefix(env, "env:")))
 		if err := answer(c, w, h, a); err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/stemma-lineage/stemma/bundle"
 	"github.com/stemma-lineage/stemma/internal/app"
 	"github.com/stemma-lineage/stemma/internal/durable"
+	"github.com/stemma-lineage/stemma/internal/proof"
 	"github.com/stemma-lineage/stemma/internal/query"
 	"github.com/stemma-lineage/stemma/prov"
 	"github.com/stemma-lineage/stemma/statement"
@@ -107,6 +108,7 @@ func verifyCommand() *cobra.Command {
 		}
 		res, err := bundle.Verify(data, v, own)
 		if err != nil {
+			fmt.Fprintln(c.OutOrStdout(), proof.Unverifiable)
 			return fmt.Errorf("%s: %w", args[0], err)
 		}
 		return verified(c, v, res)
@@ -116,6 +118,9 @@ func verifyCommand() *cobra.Command {
 
 func verified(c *cobra.Command, v note.Verifier, res *bundle.Result) error {
 	out := c.OutOrStdout()
+	if res.Proof != nil {
+		return verifiedProof(c, res)
+	}
 	fmt.Fprintf(out, "verified: %s %s\n", res.Answer.Question.Verb, strings.Join(res.Answer.Question.Refs, " "))
 	fmt.Fprintf(out, "  log         %s, %d entries, root %x\n", v.Name(), res.Size, res.Root[:])
 	fmt.Fprintf(out, "  entries     %d, each in the log; the answer is what they say\n", res.Entries)
@@ -124,6 +129,7 @@ func verified(c *cobra.Command, v note.Verifier, res *bundle.Result) error {
 		fmt.Fprintf(out, "  by your own list: %s\n", strings.Replace(res.Trusted, "(names of keys as in the file trust)", "", 1))
 	}
 	fmt.Fprintf(out, "  not proved  that no other entry of the log would change the answer\n")
+	fmt.Fprintf(out, "              a bundle of stemma prove proves that too\n")
 	if show, _ := c.Flags().GetBool("answer"); show {
 		b, err := reportText(res.Answer)
 		if err != nil {
@@ -153,8 +159,8 @@ func logKey(c *cobra.Command) (note.Verifier, error) {
 var errFsck = errors.New("the log is not as it should be")
 
 func logCommand() *cobra.Command {
-	c := &cobra.Command{Use: "log", Short: "The log itself: size, checkpoint, entries, check, export", Args: cobra.ArbitraryArgs,
-		Example: "  stemma log size\n  stemma log checkpoint\n  stemma log entry 12\n  stemma log fsck\n  stemma log export DIR",
+	c := &cobra.Command{Use: "log", Short: "The log itself: size, checkpoint, entries, check, export, seal, publish", Args: cobra.ArbitraryArgs,
+		Example: "  stemma log size\n  stemma log checkpoint\n  stemma log entry 12\n  stemma log fsck\n  stemma log export DIR\n  stemma log seal\n  stemma log publish",
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usage("stemma log has no %q; stemma log --help lists what it has", args[0])
@@ -180,23 +186,19 @@ func logCommand() *cobra.Command {
 		}
 		return err
 	})
-	sub("checkpoint", "The newest signed checkpoint", exactly0, func(c *cobra.Command, w *app.Workspace, _ []string) error {
-		h, err := w.Log.Head(c.Context())
-		if err == nil {
-			_, err = c.OutOrStdout().Write(h.Checkpoint)
-		}
-		return err
-	})
+	sub("checkpoint", "The newest signed checkpoint, and who cosigned it", exactly0, logCheckpoint)
 	entry := sub("entry N", "One entry as it stands there", exactly("an index"), logEntry)
 	entry.Flags().Bool("statement", false, "print the statement in it instead")
 	sub("fsck", "Compute all that is derived anew and compare", exactly0, logFsck)
 	sub("export DIR", "Write it as C2SP tlog-tiles", exactly("a folder"), func(c *cobra.Command, w *app.Workspace, args []string) error {
-		h, err := w.Log.Export(c.Context(), args[0])
+		h, err := w.Export(c.Context(), args[0])
 		if err == nil {
 			fmt.Fprintf(c.OutOrStdout(), "exported %d entries to %s\n", h.Size, args[0])
 		}
 		return err
 	})
+	witnessingCommands(c, sub)
+	c.AddCommand(sealCommand())
 	return c
 }
 
@@ -239,6 +241,9 @@ func logFsck(c *cobra.Command, w *app.Workspace, _ []string) error {
 		return err
 	}
 	r.Findings = append(r.Findings, stale...)
+	if err := w.CheckIndex(c.Context(), app.IndexKeys); err != nil {
+		r.Findings = append(r.Findings, "index: "+err.Error())
+	}
 	fmt.Fprintf(c.OutOrStdout(), "%d entries, %d tiles, %d pieces of evidence\n", r.Entries, r.Tiles, n)
 	for _, f := range r.Findings {
 		fmt.Fprintf(c.OutOrStdout(), "✗ %s\n", f)

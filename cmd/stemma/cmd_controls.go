@@ -69,7 +69,7 @@ func runControls(c *cobra.Command, args []string) error {
 		return err
 	}
 	o.Only, o.Official = only, official
-	o.Detectors = detectorsFor(finding.Options{Log: w.Log.Origin(), Stop: o.Stop})
+	o.Detectors = detectorsFor(finding.Options{Log: w.Log.Origin(), Stewards: w.Stewards(), Stop: o.Stop})
 	if name, _ := c.Flags().GetString("query"); name != "" {
 		return askControlsQuery(c, v, name, o)
 	}
@@ -160,7 +160,10 @@ func controlsScope(c *cobra.Command, w *app.Workspace, g *graph.Graph, h evlog.H
 	}
 	env, _ := c.Flags().GetString("env")
 	o.Env = strings.TrimPrefix(env, "env:")
-	o.Log = controls.Log{Origin: w.Log.Origin(), Published: uint64(h.Size) >= known} // Head checks the checkpoint's signature
+	o.Log = controls.Log{Origin: w.Log.Origin(), Stewards: w.Stewards(), Published: uint64(h.Size) >= known} // Head checks the checkpoint's signature
+	if o.Log.Witnesses, err = w.Witnessed(c.Context(), int64(known)); err != nil {
+		return v, o, err
+	}
 	if o.Log.Root, err = rootAt(c.Context(), w, h, known); err != nil {
 		return v, o, err
 	}

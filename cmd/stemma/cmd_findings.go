@@ -160,7 +160,7 @@ func askFindings(c *cobra.Command, w *app.Workspace, v graph.View, q *findingsQu
 		}
 		a.Ref, concerns = args[0], finding.Behind(v, []graph.ID{id})
 	}
-	q.o.Log = w.Log.Origin()
+	q.o.Log, q.o.Stewards = w.Log.Origin(), w.Stewards()
 	if !q.narrow() { // what is only counted need not be told
 		for _, o := range []finding.Outcome{finding.Clear, finding.Unknown} {
 			if !slices.Contains(q.want, string(o)) {

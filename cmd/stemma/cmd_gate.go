@@ -92,7 +92,7 @@ func beginGate(c *cobra.Command, text string) (g *gateQuestion, err error) {
 	if env == "" {
 		return nil, usage("--env is missing; say for which environment, for example --env prod")
 	}
-	g = &gateQuestion{q: policy.Question{Context: policy.Context{Environment: strings.TrimPrefix(env, "env:")}}}
+	g = &gateQuestion{}
 	g.q.Planned.RunsAs, _ = c.Flags().GetStringSlice("runs-as")
 	if g.w, err = workspace(c); err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func beginGate(c *cobra.Command, text string) (g *gateQuestion, err error) {
 			w.Close()
 		}
 	}()
-	g.q.Context.Log = g.w.Log.Origin()
+	g.q.Context = gate.Context(w, strings.TrimPrefix(env, "env:"))
 	gr, _, err := g.w.Graph(c.Context())
 	if err != nil {
 		return nil, err
@@ -120,8 +120,12 @@ func beginGate(c *cobra.Command, text string) (g *gateQuestion, err error) {
 		return nil, err
 	}
 	names, _ := c.Flags().GetStringSlice("policy")
-	if g.policies, err = gate.Policies(g.v, names, g.q.Context.Environment); err != nil {
+	var idle []string
+	if g.policies, idle, err = gate.Policies(g.v, names, g.q.Context); err != nil {
 		return nil, err
+	}
+	for _, why := range idle {
+		fmt.Fprintln(c.ErrOrStderr(), "note: "+oneLine(why))
 	}
 	return g, nil
 }
@@ -210,15 +214,20 @@ func validCommand() *cobra.Command {
 	c := &cobra.Command{Use: "valid REF", Short: "In which periods was it valid under a policy, as it was and as it was known",
 		Example: "  stemma valid model:fraud@1 --env prod --policy policy:production@1\n  stemma valid model:fraud@2 --env prod --policy library:two-person -o json", Args: exactly("one REF or FILE")}
 	gateFlags(c)
+	c.Flags().Int("limit", 10_000, "look at most at so many moments at which something changes, for each of the two lists; 0: all")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		g, err := beginGate(c, args[0])
 		if err != nil {
 			return err
 		}
 		defer g.w.Close()
+		limit, _ := c.Flags().GetInt("limit")
+		if limit < 0 {
+			return usage("--limit is %d; write 0 for all, or a number", limit)
+		}
 		var all []*policy.Validity
 		for _, p := range g.policies {
-			v, err := policy.Valid(p, g.v, g.q)
+			v, err := policy.Valid(p, g.v, g.q, policy.Bounds{Moments: limit, Stop: func() bool { return c.Context().Err() != nil }})
 			if err != nil {
 				return err
 			}
@@ -258,6 +267,9 @@ func printValidity(out io.Writer, v *policy.Validity) {
 			t.AppendRow(table.Row{or(i.From, "the beginning"), or(i.To, "further notice"), i.Validity, why, numbers(i.Entries)})
 		}
 		fmt.Fprintln(out, t.Render())
+	}
+	if v.Truncated {
+		fmt.Fprintln(out, "\ntruncated: more changed later than was looked at; --limit 0 looks at all")
 	}
 }
 
@@ -326,7 +338,7 @@ func addPolicy(c *cobra.Command, name string) error {
 		return err
 	}
 	defer x.w.Close()
-	p, err := gate.Policy(graph.New().At(prov.Now), name)
+	p, err := gate.Policy(graph.New().At(prov.Now), name, policy.Context{})
 	if err != nil {
 		return err
 	}
@@ -398,7 +410,7 @@ func testCases(c *cobra.Command, p *policy.Policy) (failed int, err error) {
 		if err != nil {
 			return failed, fmt.Errorf("case of %s: %w", k.Ref, err)
 		}
-		got, err := policy.Evaluate(p, v, policy.Question{Thing: id, Context: policy.Context{Log: w.Log.Origin(), Environment: k.Env}})
+		got, err := policy.Evaluate(p, v, policy.Question{Thing: id, Context: gate.Context(w, k.Env)})
 		if err != nil {
 			return failed, err
 		}

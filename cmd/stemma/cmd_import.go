@@ -118,6 +118,7 @@ func formatCommand(name, short, example string, pick func(formats.Options) (ims 
 	if name == "auto" || name == "mlflow" {
 		mlflowFlags(c, name == "mlflow")
 	}
+	inventoryFlags(c, name)
 	c.Flags().StringP("output", "o", "text", "text or json: json tells what became of each file")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if o, _ := c.Flags().GetString("output"); o != "text" && o != "json" {

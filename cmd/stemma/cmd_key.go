@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -139,6 +140,20 @@ func doctorCommand() *cobra.Command {
 		check("log", err, fmt.Sprintf("%s, %d entries, continues its published checkpoint", w.Log.Origin(), h.Size))
 		_, err = keys.LoadLogKey(w.Log.Key())
 		check("log's signing key", err, "here")
+		if err == nil {
+			check("checkpoint beside the key", w.KeepCheckpoint(c.Context()), "kept, so that a folder that is put back is noticed")
+		}
+		p, err := w.Policy()
+		switch cp, cerr := w.Cosigned(h, p); {
+		case err != nil || cerr != nil:
+			check("witnesses", cmp.Or(err, cerr), "")
+		case p == nil:
+			fmt.Fprintln(out, "- witnesses: none; stemma log witness add KEY URL lets others vouch that nothing is rewritten")
+		case cp.Quorum:
+			check("witnesses", nil, quorumState(cp, p))
+		default:
+			fmt.Fprintf(out, "- witnesses: %s\n", quorumState(cp, p))
+		}
 		if k.Name == "" {
 			fmt.Fprintf(out, "- trust list: %d keys; whether it holds yours cannot be said without your key\n", len(w.Trust.Keys()))
 		} else if t, terr := k.Trusted(); terr != nil {
@@ -226,7 +241,10 @@ func demo(ctx context.Context, dir string, out io.Writer) error {
 			return fmt.Errorf("the demo's question %v ended with exit code %d", x.args, code)
 		}
 	}
-	return demoBundle(ctx, dir, w, k, out)
+	if err := demoBundle(ctx, dir, w, k, out); err != nil {
+		return err
+	}
+	return demoProofs(ctx, dir, w, out)
 }
 
 func join(args []string) string {
@@ -254,6 +272,11 @@ func demoWorkspace(ctx context.Context, dir string, out io.Writer) (*app.Workspa
 	err = story.Tell(ctx, w, k, clock, func(i uint64, s story.Step) {
 		fmt.Fprintf(out, "%s  entry %2d  %s\n", s.Recorded.Format("2006-01-02 15:04"), i, s.Tells)
 	})
+	if err != nil {
+		return nil, k, err
+	}
+	at, err := w.Seal(ctx)
+	fmt.Fprintf(out, "%s  entry %2d  the root of the index over all entries before\n", clock.T.Format("2006-01-02 15:04"), at)
 	return w, k, err
 }
 

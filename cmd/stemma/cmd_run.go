@@ -107,16 +107,7 @@ func (r *running) run() error {
 		return childExit{exitStrict}
 	}
 	ctx := context.WithoutCancel(r.c.Context()) // ^C is the command's
-	method, _ := r.c.Flags().GetString("method")
-	backend, tried := trace.Select(ctx, method)
-	if backend == nil {
-		var why []string
-		for _, t := range tried {
-			why = append(why, fmt.Sprintf("%s: %v", t.Name, t.Err))
-		}
-		return r.plainly("nothing is recorded, because no way of following the command works here (%s); say by hand what it made: stemma add FILE --from INPUT", strings.Join(why, "; "))
-	}
-	return r.captured(ctx, backend, tried)
+	return r.captured(ctx)
 }
 
 // plainly runs the command without capture, in our place.
@@ -147,7 +138,7 @@ func (r *running) cannotStart(err error) error {
 	return childExit{code}
 }
 
-func (r *running) captured(ctx context.Context, backend trace.Backend, tried []trace.Attempt) error {
+func (r *running) captured(ctx context.Context) error {
 	o := capture.Options{Workspace: filepath.Dir(r.dir), Dir: r.dir, Principal: r.key.Principal}
 	o.Kind, _ = r.c.Flags().GetString("kind")
 	o.Env, _ = r.c.Flags().GetStringSlice("env")
@@ -161,7 +152,8 @@ func (r *running) captured(ctx context.Context, backend trace.Backend, tried []t
 			signal.Notify(signals, s)
 		}
 	}
-	out, err := x.Run(ctx, backend, tried)
+	method, _ := r.c.Flags().GetString("method")
+	out, err := x.Run(ctx, trace.First(method))
 	for len(signals) > 0 {
 		<-signals
 	}
@@ -170,7 +162,11 @@ func (r *running) captured(ctx context.Context, backend trace.Backend, tried []t
 			_ = os.Remove(mark)
 		}
 		signal.Reset()
-		return r.plainly("nothing is recorded, because the command could not be followed: %v", err)
+		var own *trace.CommandError
+		if errors.As(err, &own) {
+			return r.cannotStart(err)
+		}
+		return r.plainly("nothing is recorded, because %v; say by hand what it made: stemma add FILE --from INPUT", err)
 	}
 	signal.Ignore(syscall.SIGPIPE) // a closed standard error must not change how this ends
 	r.finish(ctx, x, signals)
@@ -287,9 +283,17 @@ func (r *running) record(ctx context.Context, res *capture.Result) string {
 	}
 	if ferr == nil {
 		r.recorded = true
-		return fmt.Sprintf("%s is kept in %s, because nothing could be written here (%v); stemma sync brings it into the log", res.ID, other, err)
+		return fmt.Sprintf("%s is kept in %s, because nothing could be written here (%v); stemma sync brings it into the log", res.ID, other, cause(err))
 	}
-	return fmt.Sprintf("%s is NOT recorded: nothing could be written here (%v), nor in your cache directory (%v). The command itself was not touched. Make room and say by hand what it made: stemma add FILE --from INPUT", res.ID, err, ferr)
+	return fmt.Sprintf("%s is NOT recorded: nothing could be written here (%v), nor in your cache directory (%v). The command itself was not touched. Make room and say by hand what it made: stemma add FILE --from INPUT", res.ID, cause(err), cause(ferr))
+}
+
+// cause leaves out of an error what is said of other commands than this one.
+func cause(err error) error {
+	if errors.Is(err, evlog.ErrFull) {
+		return evlog.ErrFull
+	}
+	return err
 }
 
 // lines signs the drafts, or only formats them where there is no key.

@@ -125,8 +125,11 @@ func (i *importing) known() (importer.Known, error) {
 
 // options gives what the importers are told.
 func (i *importing) options() (o formats.Options, err error) {
-	if o.MLflow, err = mlflowOptions(i.c); err == nil {
-		err = addTrust(i.c, i.w, &o)
+	if o.MLflow, err = mlflowOptions(i.c); err != nil {
+		return o, err
 	}
-	return o, err
+	if err = inventoryOptions(i.c, &o); err != nil {
+		return o, err
+	}
+	return o, addTrust(i.c, i.w, &o)
 }

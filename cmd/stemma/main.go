@@ -22,9 +22,12 @@ import (
 	"github.com/stemma-lineage/stemma/internal/evlog"
 	"github.com/stemma-lineage/stemma/internal/gate"
 	"github.com/stemma-lineage/stemma/internal/keys"
+	"github.com/stemma-lineage/stemma/internal/monitor"
 	"github.com/stemma-lineage/stemma/internal/query"
+	"github.com/stemma-lineage/stemma/internal/witnessing"
 	"github.com/stemma-lineage/stemma/prov"
 	"github.com/stemma-lineage/stemma/statement"
+	"github.com/stemma-lineage/stemma/witness"
 )
 
 // Exit codes; a contract.
@@ -70,16 +73,18 @@ func exitCode(err error) int {
 		return exitDenied
 	case errors.Is(err, errUndecided):
 		return exitUndecided
-	case errors.As(err, &fork), errors.Is(err, bundle.ErrVerify), errors.Is(err, app.ErrUntrusted), errors.Is(err, errFsck), errors.Is(err, evlog.ErrCorrupt):
+	case errors.As(err, &fork), errors.Is(err, bundle.ErrVerify), errors.Is(err, app.ErrUntrusted), errors.Is(err, errFsck), errors.Is(err, evlog.ErrCorrupt), misbehaved(err):
 		return exitVerify
-	case errors.As(err, &use), errors.As(err, &ambiguous), errors.Is(err, prov.ErrRef), errors.As(err, &payload), errors.As(err, &bad):
+	case errors.As(err, &use), errors.As(err, &ambiguous), errors.Is(err, prov.ErrRef), errors.As(err, &payload), errors.As(err, &bad), errors.Is(err, witness.ErrPolicy):
 		return exitUsage
-	case errors.Is(err, query.ErrNotFound), errors.Is(err, evlog.ErrNotFound), errors.Is(err, evlog.ErrNotALog), errors.Is(err, keys.ErrNotFound), errors.Is(err, os.ErrNotExist):
+	case errors.Is(err, query.ErrNotFound), errors.Is(err, evlog.ErrNotFound), errors.Is(err, evlog.ErrNotALog), errors.Is(err, witnessing.ErrNotAWitness), errors.Is(err, keys.ErrNotFound), errors.Is(err, os.ErrNotExist):
 		return exitNotFound
-	case errors.As(err, &network), errors.As(err, &request) && request.Op != "parse":
+	case errors.As(err, &network), errors.As(err, &request) && request.Op != "parse", errors.Is(err, monitor.ErrUnreadable):
 		return exitUnreachable
 	case errors.Is(err, evlog.ErrReadOnly), errors.Is(err, os.ErrPermission):
 		return exitNotPermitted
+	case errors.Is(err, app.ErrUnsealed):
+		return exitNotFound
 	}
 	return exitFailure
 }
@@ -125,6 +130,7 @@ func command() *cobra.Command {
   stemma run -- python3 train.py
   stemma import openlineage events/*.json
   stemma why model:fraud@1
+  stemma prove unused dataset:tx@2026-03 --after 2026-03-15 -o unused.zip
   stemma bundle why model:fraud@1 -o fraud.zip
   stemma verify fraud.zip --log-key "$(stemma key log)"`,
 		SilenceUsage: true, SilenceErrors: true,
@@ -144,7 +150,7 @@ func command() *cobra.Command {
 	root.PersistentFlags().String("dir", "", "the folder to work in (default: here; .stemma is looked for upwards)")
 	root.AddCommand(initCommand(), runCommand(), syncCommand(), recordCommand(), importCommand(), addCommand(), approveCommand(), deployCommand(), noticeCommand())
 	root.AddCommand(askCommands()...)
-	root.AddCommand(gateCommand(), validCommand(), findingsCommand(), controlsCommand(), policyCommand(), serveCommand(), bundleCommand(), verifyCommand(), logCommand(), keyCommand(), doctorCommand(), demoCommand(), versionCommand())
+	root.AddCommand(gateCommand(), validCommand(), findingsCommand(), controlsCommand(), policyCommand(), serveCommand(), proveCommand(), bundleCommand(), verifyCommand(), logCommand(), witnessCommand(), keyCommand(), doctorCommand(), demoCommand(), versionCommand())
 	return root
 }
 

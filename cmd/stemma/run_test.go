@@ -154,7 +154,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	fill.Close()
 	text, code := stemma("run", "--quiet", "--", "sh", "-c", "echo made > "+out+"/x.csv; exit 9")
-	if code != 9 || !strings.Contains(text, "stemma sync brings it into the log") {
+	if code != 9 || !strings.Contains(text, "because nothing could be written here (the disk is full); stemma sync brings it into the log") {
 		t.Errorf("exit code %d\n%s", code, text)
 	}
 	if b, err := os.ReadFile(filepath.Join(out, "x.csv")); err != nil || string(b) != "made\n" {

@@ -23,6 +23,8 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"stemma": func() { os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
 		"gocopy": goCopy,
+		// authority FILE is a timestamp authority; it writes its certificate.
+		"authority": authority,
 	})
 }
 
@@ -67,6 +69,8 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"absent":    absent,
 			"accounted": accounted,
+			"answering": answering,
+			"quit":      quit,
 			"outcomes":  outcomes,
 			"exits":     exits,
 			"fields":    fields,

@@ -66,25 +66,21 @@ func (s *Server) environment(namespace string) string {
 }
 
 // ask asks the policies about each thing of a workload. The graph is that of
-// the whole log, and is not read while something is recorded: one request at a
-// time asks.
+// the whole log; it is read while other requests record.
 func (s *Server) ask(ctx context.Context, w workload, env string, dry bool) []finding {
-	select {
-	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
-	case <-ctx.Done():
-		return []finding{undecided("the webhook", "it was too busy to answer in time; try again")}
-	}
 	g, _, err := s.o.Workspace.Graph(ctx)
 	if err != nil {
 		return []finding{undecided("the log", err.Error())}
 	}
 	v := g.At(prov.AsOf{Valid: prov.At(s.o.Now()), Known: prov.AllKnown})
-	ps, err := gate.Policies(v, s.o.Policies, env)
+	q := policy.Question{Context: gate.Context(s.o.Workspace, env)}
+	ps, idle, err := s.inForce.Policies(g, v, s.o.Policies, q.Context)
+	for _, why := range idle {
+		s.o.Diagnostics.Warn("a policy has no effect", "reason", why)
+	}
 	if err != nil {
 		return []finding{undecided("environment "+env, err.Error())}
 	}
-	q := policy.Question{Context: policy.Context{Log: s.o.Workspace.Log.Origin(), Environment: env}}
 	q.Planned.RunsAs = []string{w.runsAs}
 	var out []finding
 	var verdicts []*policy.Verdict

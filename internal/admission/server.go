@@ -25,6 +25,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/stemma-lineage/stemma/internal/app"
+	"github.com/stemma-lineage/stemma/internal/gate"
 	"github.com/stemma-lineage/stemma/internal/keys"
 )
 
@@ -32,7 +33,7 @@ const (
 	// maxBody is the largest AdmissionReview, in bytes. An object in etcd has
 	// at most 1.5 MiB, and a review of an update holds two.
 	maxBody = 8 << 20
-	// maxWaiting is how many reviews are read or wait at once.
+	// maxWaiting is how many reviews are answered at once.
 	maxWaiting = 32
 	// answerIn is how long an answer may take when the API server sets no
 	// time; its own default is 10 s.
@@ -59,7 +60,7 @@ type Options struct {
 // Server answers reviews. Make it with New.
 type Server struct {
 	o       Options
-	turn    chan struct{} // held by the request that asks and records
+	inForce gate.InForce
 	waiting chan struct{}
 }
 
@@ -71,7 +72,7 @@ func New(o Options) *Server {
 	if o.Diagnostics == nil {
 		o.Diagnostics = slog.New(slog.DiscardHandler)
 	}
-	return &Server{o: o, turn: make(chan struct{}, 1), waiting: make(chan struct{}, maxWaiting)}
+	return &Server{o: o, waiting: make(chan struct{}, maxWaiting)}
 }
 
 // Handler gives the routes: POST /validate, GET /livez and GET /readyz.
@@ -94,7 +95,7 @@ func (s *Server) validate(w http.ResponseWriter, r *http.Request) {
 	case s.waiting <- struct{}{}:
 		defer func() { <-s.waiting }()
 	default:
-		http.Error(w, fmt.Sprintf("%d reviews wait already; try again", maxWaiting), http.StatusServiceUnavailable)
+		http.Error(w, fmt.Sprintf("%d reviews are being answered already; try again", maxWaiting), http.StatusServiceUnavailable)
 		return
 	}
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {

@@ -45,6 +45,7 @@ type Workspace struct {
 	mu       sync.Mutex // held to fold, and to write the snapshot file; guards graph and loaded
 	graph    *graph.Graph
 	loaded   uint64 // size of the snapshot file
+	kept     kept
 }
 
 // Options for Init and Open.
@@ -124,7 +125,7 @@ func Find(dir string) (string, error) {
 
 // Open opens the workspace whose directory Find gave.
 func Open(ctx context.Context, dir string, o Options) (*Workspace, error) {
-	l, err := evlog.Open(ctx, dir, evlog.Options{Now: o.Now, SignerFor: keys.LoadLogKey})
+	l, err := evlog.Open(ctx, dir, evlog.Options{Now: o.Now, SignerFor: keys.LoadLogKey, Kept: keptCheckpoints})
 	if err != nil {
 		return nil, err
 	}
@@ -140,8 +141,13 @@ func Open(ctx context.Context, dir string, o Options) (*Workspace, error) {
 	return w, nil
 }
 
-// Close closes the workspace.
-func (w *Workspace) Close() error { return w.Log.Close() }
+// Close closes the workspace. Where the log's signing key is, its newest
+// checkpoint is kept beside that too: a failure to keep it is no failure to
+// close, and stemma doctor tells of it.
+func (w *Workspace) Close() error {
+	_ = w.KeepCheckpoint(context.Background())
+	return w.Log.Close()
+}
 
 // AddTrust puts a key into the trust list.
 func (w *Workspace) AddTrust(k statement.TrustedKey) error {
@@ -159,6 +165,16 @@ func (w *Workspace) AddTrust(k statement.TrustedKey) error {
 		text = append(text, '\n')
 	}
 	return durable.WriteFile(path, append(text, k.String()+"\n"...), 0o644)
+}
+
+// Stewards gives who set up the log, by the first line of its trust list: the
+// key that init was given. Whoever can write that file is trusted with it, as
+// with the rest of the list.
+func (w *Workspace) Stewards() []string {
+	if ks := w.Trust.Keys(); len(ks) > 0 {
+		return []string{ks[0].Principal}
+	}
+	return nil
 }
 
 // Record verifies envelopes against the trust list and appends them. One that

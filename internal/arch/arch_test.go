@@ -19,15 +19,15 @@ const module = "github.com/stemma-lineage/stemma/"
 // layers lists the packages from the bottom up. A package imports only from
 // layers below its own.
 var layers = [][]string{
-	{"prov", "internal/durable"},
-	{"statement"},
-	{"internal/evlog", "internal/gen", "internal/graph", "internal/keys", "internal/importer", "internal/importer/rawjson", "internal/capture/trace"},
-	{"internal/query", "internal/importer/importertest", "internal/importer/openlineage", "internal/importer/mlflow", "internal/importer/otel", "internal/importer/git", "internal/importer/githuboidc", "internal/importer/provjson", "internal/importer/sigstore", "internal/importer/bom", "internal/importer/rawyaml", "internal/importer/inventory"},
+	{"prov", "witness", "internal/durable", "internal/capture/trace/shim"},
+	{"statement", "witness/stamp"},
+	{"vindex", "internal/evlog", "internal/gen", "internal/graph", "internal/keys", "internal/witnessing", "internal/monitor", "internal/importer", "internal/importer/rawjson", "internal/capture/trace"},
+	{"internal/index", "internal/query", "internal/importer/importertest", "internal/importer/openlineage", "internal/importer/mlflow", "internal/importer/otel", "internal/importer/git", "internal/importer/githuboidc", "internal/importer/provjson", "internal/importer/sigstore", "internal/importer/bom", "internal/importer/rawyaml", "internal/importer/inventory", "internal/proof"},
 	{"internal/importer/bom/bomtest", "internal/importer/modelsigning", "internal/importer/intoto", "internal/importer/cyclonedx", "internal/importer/spdx", "internal/importer/vex", "internal/importer/dvc", "internal/importer/huggingface", "internal/importer/kubernetes", "internal/importer/aws", "internal/importer/gcp", "internal/importer/github", "internal/importer/mcp", "internal/importer/a2a", "internal/importer/jwt", "internal/importer/spire", "internal/importer/scim", "internal/importer/vault"},
 	{"internal/importer/weights"},
 	{"internal/importer/inventory/inventorytest", "internal/report", "internal/importer/formats", "internal/policy", "internal/catalog", "internal/oscal"},
 	{"bundle", "internal/capture", "internal/controls", "internal/finding"},
-	{"internal/app", "internal/intake", "internal/webhook"},
+	{"internal/app", "internal/intake", "internal/webhook", "internal/prooftest"},
 	{"internal/story", "internal/gate"},
 	{"internal/admission"},
 	{"cmd/stemma"},
@@ -36,7 +36,7 @@ var layers = [][]string{
 
 // pure packages are functions of their input: no files, network, clock,
 // randomness, diagnostics or goroutines.
-var pure = []string{"prov", "statement", "internal/graph", "internal/query", "internal/report", "internal/policy", "internal/finding", "internal/catalog", "internal/controls", "internal/oscal", "bundle"}
+var pure = []string{"prov", "witness", "witness/stamp", "statement", "vindex", "internal/graph", "internal/query", "internal/report", "internal/policy", "internal/finding", "internal/catalog", "internal/controls", "internal/oscal", "bundle", "internal/proof"}
 
 var impure = []string{"os", "os/exec", "net", "net/http", "math/rand", "math/rand/v2", "crypto/rand", "log", "log/slog", "syscall", "path/filepath"}
 
@@ -73,6 +73,24 @@ func TestPure(t *testing.T) {
 		for _, bad := range []string{"time.Now(", "time.Since(", "\tgo func", "\tgo "} {
 			if strings.Contains(text, bad) {
 				t.Errorf("%s: %s is pure and may not use %q", file, pkg, strings.TrimSpace(bad))
+			}
+		}
+	})
+}
+
+// early packages run before main, so they may import only what is initialised
+// early: path/filepath or net would let some hundred packages come first, and
+// each captured command waits for that.
+var early = map[string][]string{
+	"internal/capture/trace/shim": {"bytes", "encoding/json", "errors", "fmt", "golang.org/x/sys/unix", "maps", "os", "os/signal", "runtime", "slices", "strconv", "sync/atomic", "syscall", "time", "unsafe"},
+}
+
+func TestEarly(t *testing.T) {
+	eachFile(t, func(pkg, file string, imports []string, _ string) {
+		allowed, isEarly := early[pkg]
+		for _, im := range imports {
+			if isEarly && !slices.Contains(allowed, im) {
+				t.Errorf("%s: %s runs before main and may not import %s; move what needs it to the package above", file, pkg, im)
 			}
 		}
 	})

@@ -91,7 +91,7 @@ func gateOf(b *testing.B, name string) {
 	}
 	v := w.g.At(prov.AsOf{Valid: w.g.At(prov.Now).Recorded(w.g.Size()-1) + 1, Known: prov.AllKnown})
 	id := v.Lookup(prov.Ref{Kind: prov.Model, Name: fmt.Sprintf("made-%d", steps-1), Version: "1"})
-	q := policy.Question{Thing: id, Context: policy.Context{Log: "bench.example/log", Environment: "prod"}}
+	q := policy.Question{Thing: id, Context: policy.Context{Log: "bench.example/log", Environment: "prod", Stewards: []string{"sa:hr"}}}
 	members := query.Reach(v, []graph.ID{id}, query.Up)
 	var took []time.Duration
 	for b.Loop() {

@@ -51,7 +51,6 @@ type Capture struct {
 	tracker *Tracker
 	digests *digests
 	outcome trace.Outcome
-	tried   []trace.Attempt
 	failed  string // what of the tracker failed; the command went on
 
 	revision <-chan *Revision
@@ -124,8 +123,7 @@ const socketExt = ".sock"
 
 // Run runs the command under a back-end. The error is that of the back-end:
 // the command was not started.
-func (x *Capture) Run(ctx context.Context, b trace.Backend, tried []trace.Attempt) (trace.Outcome, error) {
-	x.tried = tried
+func (x *Capture) Run(ctx context.Context, b trace.Backend) (trace.Outcome, error) {
 	if dir, err := os.MkdirTemp("", "stemma-"); err == nil { // mode 0700
 		defer os.RemoveAll(dir)
 		if s := filepath.Join(dir, x.o.ID+socketExt); len(s) <= 100 {
@@ -135,8 +133,20 @@ func (x *Capture) Run(ctx context.Context, b trace.Backend, tried []trace.Attemp
 	}
 	x.started = time.Now()
 	x.tracker.start = x.started
+	in, to, diagnostics := standardOf(x.command.Stdin), standardOf(x.command.Stdout), standardOf(x.command.Stderr)
 	out, err := b.Run(ctx, x.command, x.event)
 	x.ended = time.Now()
+	if in != nil && in.moved() {
+		x.given(in, trace.Event{Kind: trace.Read})
+	}
+	// What goes to standard error is of this program too, which is not done.
+	if to != nil && to.moved() && !to.shared() && !to.is(diagnostics) {
+		e := trace.Event{Kind: trace.Write, Flags: trace.Truncate}
+		if to.adds {
+			e.Flags = trace.Append
+		}
+		x.given(to, e)
+	}
 	x.outcome = out
 	return out, err
 }
@@ -152,6 +162,13 @@ func (x *Capture) event(e trace.Event) {
 		}
 	}()
 	x.tracker.Event(e)
+}
+
+// given tells of a file that the command got as standard input or output.
+func (x *Capture) given(s *standard, e trace.Event) {
+	e.Path, e.At = s.path, x.ended
+	x.tracker.stood(s.path, s.state)
+	x.event(e)
 }
 
 // Result is what a run came to.
@@ -198,7 +215,7 @@ func (x *Capture) Finish(ctx context.Context) *Result {
 	x.earlyEnd.Wait()
 	x.digests.ctx = ctx
 	t := x.tracker
-	r := &Result{ID: x.o.ID, Outcome: x.outcome, Tried: x.tried, Inner: t.inner, Outer: x.outer, Programs: t.programs,
+	r := &Result{ID: x.o.ID, Outcome: x.outcome, Tried: x.outcome.Tried, Inner: t.inner, Outer: x.outer, Programs: t.programs,
 		Overflow: t.dropped, Failed: x.failed, started: x.started, ended: x.ended, Took: x.ended.Sub(x.started),
 		kind: x.o.Kind, principal: x.o.Principal, argv: x.command.Argv}
 	r.Files = t.decide()

@@ -188,7 +188,7 @@ func act(t *testing.T, dirs map[string]string, d *datadriven.TestData) *Result {
 	x := Begin(t.Context(), o, trace.Command{Argv: strings.Split(argv, ","), Env: []string{"HOME=" + dirs["home"], "TMPDIR=" + dirs["tmp"]}})
 	x.tracker.home.temps = []string{dirs["tmp"]}
 	x.digests.racy = 0
-	if _, err := x.Run(t.Context(), a, nil); err != nil {
+	if _, err := x.Run(t.Context(), a); err != nil {
 		t.Fatal(err)
 	}
 	return x.Finish(t.Context())

@@ -2,14 +2,13 @@ package capture
 
 import (
 	"os"
-	"regexp"
 	"runtime"
 	"strings"
 
 	"github.com/stemma-lineage/stemma/internal/importer/rawjson"
 )
 
-var containerID = regexp.MustCompile(`(docker|libpod|cri-containerd|crio|containerd|kubepods|lxc)[^\n]*?([0-9a-f]{64})`)
+var containerID = lazily(`(docker|libpod|cri-containerd|crio|containerd|kubepods|lxc)[^\n]*?([0-9a-f]{64})`)
 
 // imageVariables name the image that a container was started from, where
 // whoever started it says so.
@@ -33,7 +32,7 @@ func machine(root string, get func(string) string) (env map[string]string, image
 	if v := strings.TrimSpace(read("/proc/sys/kernel/osrelease")); v != "" {
 		env["kernel"] = v
 	}
-	if m := containerID.FindStringSubmatch(read("/proc/self/cgroup")); m != nil {
+	if m := containerID().FindStringSubmatch(read("/proc/self/cgroup")); m != nil {
 		env["container"] = m[1] + " " + m[2][:12]
 	} else if _, err := os.Stat(root + "/.dockerenv"); err == nil {
 		env["container"] = "docker"

@@ -2,7 +2,6 @@ package capture
 
 import (
 	"path"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -36,9 +35,9 @@ var (
 	mediaExt   = words("jpg jpeg png gif bmp tif tiff webp wav flac mp3 ogg mp4 avi mkv webm txt text md html pdf")
 	packedExt  = words("gz zst bz2 xz lz4")
 
-	metricsName = regexp.MustCompile(`(?i)(^|[_.-])(metrics?|scores?|evals?|evaluation|results?)([_.-]|$)`)
-	modelName   = regexp.MustCompile(`(?i)(^|[_.-])(models?|weights|adapter|checkpoint|classifier|booster)([_.-]|\d|$)`)
-	configName  = regexp.MustCompile(`(?i)(^|[_.-])(configs?|index|params|args|card|tokenizer|vocab|settings)([_.-]|$)`)
+	metricsName = lazily(`(?i)(^|[_.-])(metrics?|scores?|evals?|evaluation|results?)([_.-]|$)`)
+	modelName   = lazily(`(?i)(^|[_.-])(models?|weights|adapter|checkpoint|classifier|booster)([_.-]|\d|$)`)
+	configName  = lazily(`(?i)(^|[_.-])(configs?|index|params|args|card|tokenizer|vocab|settings)([_.-]|$)`)
 )
 
 func words(s string) map[string]bool {
@@ -65,11 +64,11 @@ func recognise(p string) (prov.Kind, string) {
 	}
 	stem := strings.TrimSuffix(base, ext)
 	switch {
-	case metricsName.MatchString(stem) && (configExt[ext] || datasetExt[ext] || ext == ".txt"):
+	case metricsName().MatchString(stem) && (configExt[ext] || datasetExt[ext] || ext == ".txt"):
 		return prov.File, roleMetrics
 	case modelExt[ext]:
 		return modelKind, roleModel
-	case (ext == ".bin" || ext == ".json" || ext == ".txt" || ext == ".h5" || ext == ".xml") && modelName.MatchString(stem) && !configName.MatchString(stem):
+	case (ext == ".bin" || ext == ".json" || ext == ".txt" || ext == ".h5" || ext == ".xml") && modelName().MatchString(stem) && !configName().MatchString(stem):
 		return modelKind, roleModel
 	case datasetExt[ext]:
 		return datasetKind, roleDataset
@@ -111,13 +110,13 @@ type hubPath struct {
 	file     string
 }
 
-var hubFolder = regexp.MustCompile(`(?:^|/)(models|datasets|spaces)--([^/]+)(?:/snapshots/([0-9a-zA-Z._-]+)/(.+)|/|$)`)
+var hubFolder = lazily(`(?:^|/)(models|datasets|spaces)--([^/]+)(?:/snapshots/([0-9a-zA-Z._-]+)/(.+)|/|$)`)
 
 func hubOf(p string) hubPath {
 	if !strings.Contains(p, "s--") {
 		return hubPath{}
 	}
-	m := hubFolder.FindStringSubmatch(p)
+	m := hubFolder().FindStringSubmatch(p)
 	if m == nil {
 		return hubPath{}
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -22,9 +21,9 @@ type Installed struct {
 }
 
 var (
-	pythonLib  = regexp.MustCompile(`^(.*/lib(?:64)?/(?:python|pypy)(\d+(?:\.\d+)?)[^/]*)(?:/|$)`)
-	pythonSite = regexp.MustCompile(`^(.*/(?:site-packages|dist-packages))(?:/|$)`)
-	pythonExe  = regexp.MustCompile(`^(python|pypy)[0-9.]*$`)
+	pythonLib  = lazily(`^(.*/lib(?:64)?/(?:python|pypy)(\d+(?:\.\d+)?)[^/]*)(?:/|$)`)
+	pythonSite = lazily(`^(.*/(?:site-packages|dist-packages))(?:/|$)`)
+	pythonExe  = lazily(`^(python|pypy)[0-9.]*$`)
 )
 
 // maxDistributions and maxMetadata bound what is read of an environment.
@@ -40,13 +39,13 @@ func pythonOf(files []*File, d *digests) *Installed {
 	var exe []string
 	used := false
 	for _, f := range files {
-		if f.Class == ProgramFile && pythonExe.MatchString(f.place.base) && f.SHA256 != "" {
+		if f.Class == ProgramFile && pythonExe().MatchString(f.place.base) && f.SHA256 != "" {
 			exe = append(exe, f.SHA256)
 		}
 		if f.Rule != "python" && f.Rule != "system" || f.Class == Absent {
 			continue
 		}
-		if m := pythonLib.FindStringSubmatch(f.place.path); m != nil {
+		if m := pythonLib().FindStringSubmatch(f.place.path); m != nil {
 			used = used || f.Class == Environment
 			if len(m[2]) > len(env.Version) {
 				env.Version = m[2]
@@ -54,7 +53,7 @@ func pythonOf(files []*File, d *digests) *Installed {
 			sites[m[1]+"/site-packages"] = true
 			sites[m[1]+"/dist-packages"] = true
 		}
-		if m := pythonSite.FindStringSubmatch(f.place.path); m != nil {
+		if m := pythonSite().FindStringSubmatch(f.place.path); m != nil {
 			used = true
 			sites[m[1]] = true
 		}

@@ -4,7 +4,6 @@ import (
 	"math"
 	"net"
 	"path"
-	"regexp"
 	"strings"
 
 	"github.com/stemma-lineage/stemma/internal/importer/rawjson"
@@ -12,7 +11,7 @@ import (
 
 // secretFlag finds a flag that names a secret with its value in one text, as
 // in the argument of sh -c.
-var secretFlag = regexp.MustCompile(`(?i)((?:^|\s)--?[a-z0-9_-]*(?:password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key|account[_-]?key|private[_-]?key|credential)s?[ =]+)('[^']*'|"[^"]*"|[^\s'"]+)`)
+var secretFlag = lazily(`(?i)((?:^|\s)--?[a-z0-9_-]*(?:password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key|account[_-]?key|private[_-]?key|credential)s?[ =]+)('[^']*'|"[^"]*"|[^\s'"]+)`)
 
 // Redact takes secrets out of a command line: what has the shape of one, and
 // the values of flags that are named after one.
@@ -26,7 +25,7 @@ func Redact(argv []string) []string {
 		case tokenShaped(a):
 			out[i] = rawjson.Redacted
 		default:
-			out[i] = secretFlag.ReplaceAllString(rawjson.Secrets(a), "${1}"+rawjson.Redacted)
+			out[i] = secretFlag().ReplaceAllString(rawjson.Secrets(a), "${1}"+rawjson.Redacted)
 		}
 		value = false
 		if strings.HasPrefix(a, "-") && !strings.ContainsAny(a, "= ") {

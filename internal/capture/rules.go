@@ -4,7 +4,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -63,7 +62,7 @@ var Rules = []Rule{
 		func(p *place) bool { return p.part("__pycache__") || p.ext == ".pyc" || p.ext == ".pyo" }},
 	{"python", Environment, "of a Python installation: recorded as one environment, with the digest of each distribution",
 		func(p *place) bool {
-			return pythonPath.MatchString(p.path) || p.base == "pyvenv.cfg" || p.part(".pyenv")
+			return pythonPath().MatchString(p.path) || p.base == "pyvenv.cfg" || p.part(".pyenv")
 		}},
 	{"packages", Environment, "installed by a package manager",
 		func(p *place) bool {
@@ -83,7 +82,7 @@ var Rules = []Rule{
 	{"system", Environment, "of the operating system",
 		func(p *place) bool { return systemPath(p.path) }},
 	{"library", Environment, "a shared library outside of the workspace",
-		func(p *place) bool { return sharedLibrary.MatchString(p.base) }},
+		func(p *place) bool { return sharedLibrary().MatchString(p.base) }},
 	{"scratch", Temporary, "in a folder for temporary files",
 		func(p *place) bool { return p.in(p.home.temps...) }},
 	{"settings", Outside, "settings of the user or the machine",
@@ -92,15 +91,15 @@ var Rules = []Rule{
 }
 
 var (
-	pythonPath    = regexp.MustCompile(`/(site-packages|dist-packages)(/|$)|/lib(64)?/(python|pypy)\d[^/]*(/|\.zip|$)`)
-	sharedLibrary = regexp.MustCompile(`\.(so(\.[0-9.]+)?|dylib|dll)$`)
-	secretNames   = regexp.MustCompile(`(?i)^(\.env(\..+)?|\.netrc|_netrc|\.pgpass|\.pypirc|\.npmrc|\.git-credentials|\.htpasswd|id_(rsa|dsa|ecdsa|ed25519)(_sk)?|.*\.(pem|key|p12|pfx|jks|keystore|kdbx)|credentials(\.json|\.db)?|application_default_credentials\.json|service[_-]?account.*\.json|client_secret.*\.json|kaggle\.json|secrets?\.(ya?ml|json|toml|env))$`)
-	secretPlaces  = regexp.MustCompile(`/(\.aws/credentials|\.docker/config\.json|\.kube/config|huggingface/(token|stored_tokens)|\.config/gh/hosts\.yml|\.ssh/[^/]*|secrets/kubernetes\.io/.*|run/secrets/.*)$`)
-	notSecret     = regexp.MustCompile(`(?i)(\.(example|sample|template|dist)|\.pub|/known_hosts|/\.ssh/config|authorized_keys|/cacert\.pem|cert\.pem|/certs/.*\.pem|ca-certificates.*)$`)
+	pythonPath    = lazily(`/(site-packages|dist-packages)(/|$)|/lib(64)?/(python|pypy)\d[^/]*(/|\.zip|$)`)
+	sharedLibrary = lazily(`\.(so(\.[0-9.]+)?|dylib|dll)$`)
+	secretNames   = lazily(`(?i)^(\.env(\..+)?|\.netrc|_netrc|\.pgpass|\.pypirc|\.npmrc|\.git-credentials|\.htpasswd|id_(rsa|dsa|ecdsa|ed25519)(_sk)?|.*\.(pem|key|p12|pfx|jks|keystore|kdbx)|credentials(\.json|\.db)?|application_default_credentials\.json|service[_-]?account.*\.json|client_secret.*\.json|kaggle\.json|secrets?\.(ya?ml|json|toml|env))$`)
+	secretPlaces  = lazily(`/(\.aws/credentials|\.docker/config\.json|\.kube/config|huggingface/(token|stored_tokens)|\.config/gh/hosts\.yml|\.ssh/[^/]*|secrets/kubernetes\.io/.*|run/secrets/.*)$`)
+	notSecret     = lazily(`(?i)(\.(example|sample|template|dist)|\.pub|/known_hosts|/\.ssh/config|authorized_keys|/cacert\.pem|cert\.pem|/certs/.*\.pem|ca-certificates.*)$`)
 )
 
 func secretFile(p string) bool {
-	return (secretNames.MatchString(path.Base(p)) || secretPlaces.MatchString(p)) && !notSecret.MatchString(p) && !within(p, "/etc/ssl") && !within(p, "/usr")
+	return (secretNames().MatchString(path.Base(p)) || secretPlaces().MatchString(p)) && !notSecret().MatchString(p) && !within(p, "/etc/ssl") && !within(p, "/usr")
 }
 
 // within tells whether path is dir or lies below it.

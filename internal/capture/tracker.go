@@ -288,6 +288,15 @@ func (t *Tracker) at(path string) *file {
 	return f
 }
 
+// stood tells what a file was when the run began, unless that is known already.
+func (t *Tracker) stood(path string, state identity) {
+	path = t.canonical(path)
+	met := t.files[path] != nil
+	if f := t.at(path); f != nil && (!met || !f.existed && f.writes == 0) {
+		f.first, f.existed, f.directory = state, true, false
+	}
+}
+
 // canonical gives the path with the links of its folders resolved, so that a
 // file has one name. The last part is kept as it was written: latest.ckpt is
 // a name of its own even where it is a link.

@@ -142,7 +142,9 @@ type Summary struct {
 // Log is what is known of the log beside its graph.
 type Log struct {
 	Origin string
-	Root   string // hexadecimal, at the size of the view
+	// Stewards are who set up the log; see policy.Context.
+	Stewards []string
+	Root     string // hexadecimal, at the size of the view
 	// Published says that a checkpoint with a good signature covers the view;
 	// Witnesses is how many cosigned it.
 	Published bool

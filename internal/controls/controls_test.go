@@ -26,6 +26,9 @@ import (
 
 const testLog = "example.org/log"
 
+// stewards set up the log of every history here.
+var stewards = []string{"sa:ci", "sa:rec", "sa:hr"}
+
 // content stands for a digest set in the tests: "#word".
 var content = regexp.MustCompile(`"#([a-z0-9]+)"`)
 
@@ -99,7 +102,7 @@ func (b *bench) scope(t testing.TB, d *datadriven.TestData) {
 	if b.g.Size() > 0 {
 		asOf.Valid = b.g.At(prov.Now).Recorded(b.g.Size() - 1)
 	}
-	b.o = Options{Log: Log{Origin: testLog, Root: "00", Published: true}}
+	b.o = Options{Log: Log{Origin: testLog, Stewards: stewards, Root: "00", Published: true}}
 	for _, arg := range d.CmdArgs {
 		switch arg.Key {
 		case "at":

@@ -42,7 +42,7 @@ func TestLaws(t *testing.T) {
 				at = g.At(prov.Now).Recorded(known - 1)
 			}
 			asOf := prov.AsOf{Valid: at, Known: known}
-			o := Options{Log: Log{Origin: testLog, Published: true}}
+			o := Options{Log: Log{Origin: testLog, Stewards: stewards, Published: true}}
 			for _, f := range catalog.Frameworks() {
 				a, err := Assess(g.At(asOf), f, o)
 				if err != nil {
@@ -99,7 +99,7 @@ func BenchmarkAssess(b *testing.B) {
 		f, _ := catalog.Find(catalog.CSF)
 		b.Run(fmt.Sprint(entities), func(b *testing.B) {
 			for b.Loop() {
-				if _, err := Assess(g.At(asOf), f, Options{Log: Log{Origin: testLog}}); err != nil {
+				if _, err := Assess(g.At(asOf), f, Options{Log: Log{Origin: testLog, Stewards: stewards}}); err != nil {
 					b.Fatal(err)
 				}
 			}

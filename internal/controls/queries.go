@@ -109,14 +109,6 @@ func (s *scope) targets() []target {
 	return out
 }
 
-// subject gives a target for the policies to ask about.
-func (s *scope) subject(t target) *policy.Subject {
-	if s.subjects[t] == nil {
-		s.subjects[t] = policy.NewSubject(s.v, policy.Question{Thing: t.id, Context: policy.Context{Log: s.o.Log.Origin, Environment: t.env}})
-	}
-	return s.subjects[t]
-}
-
 // byPolicy asks a policy of the library of everything that is deployed. Its
 // verdict is the answer: allow is yes, deny no, undecided unknown.
 func byPolicy(name string) func(*scope, *collector) {
@@ -138,7 +130,7 @@ func byPolicy(name string) func(*scope, *collector) {
 			return
 		}
 		for _, t := range s.targets() {
-			v, err := s.subject(t).Evaluate(p)
+			v, err := policy.Evaluate(p, s.v, policy.Question{Thing: t.id, Context: policy.Context{Log: s.o.Log.Origin, Environment: t.env, Stewards: s.o.Log.Stewards}})
 			if err != nil {
 				c.err = err
 				return

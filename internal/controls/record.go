@@ -43,7 +43,7 @@ func (s *scope) findApprovals() []decided {
 	all := []decided{}
 	seen := map[string]bool{}
 	for _, id := range s.ordered(things) {
-		for _, d := range policy.Decisions(s.v, id, policy.Context{Log: s.o.Log.Origin, Environment: s.env}) {
+		for _, d := range policy.Decisions(s.v, id, policy.Context{Log: s.o.Log.Origin, Environment: s.env, Stewards: s.o.Log.Stewards}) {
 			key := fmt.Sprint(d.Entry, d.Ref)
 			if t, err := prov.ParseTime(d.DecidedAt); d.Decision != statement.Approve || seen[key] || err == nil && prov.At(t) > s.at {
 				continue
@@ -106,7 +106,7 @@ func askPolicyInForce(s *scope, c *collector) {
 	slices.Sort(envs)
 	for _, env := range slices.Compact(envs) {
 		it := Item{Ref: "env:" + env, Answer: Unknown, Says: "no entry puts a policy in force for it", Command: s.show("env:" + env)}
-		ps, err := policy.InForce(s.v, env)
+		ps, _, err := policy.InForce(s.v, policy.Context{Log: s.o.Log.Origin, Environment: env, Stewards: s.o.Log.Stewards})
 		switch {
 		case err != nil:
 			it.Says = "a policy that is in force cannot be read: " + err.Error()
@@ -139,7 +139,7 @@ func askLogWitnessed(s *scope, c *collector) {
 	if s.v.AsOf().Known == 0 {
 		return
 	}
-	it := Item{Ref: s.o.Log.Origin, Answer: Unknown, Says: "no cosignature of a witness is known", Command: "stemma log checkpoint"}
+	it := Item{Ref: s.o.Log.Origin, Answer: Unknown, Says: "no cosignature of a witness is known", Command: "stemma log publish"}
 	if n := s.o.Log.Witnesses; n > 0 {
 		it.Answer, it.Says = Yes, fmt.Sprintf("%d witnesses cosigned it", n)
 	}

@@ -30,9 +30,8 @@ type scope struct {
 	within      map[graph.ID]bool // the same as a set
 	kinds       map[prov.Kind][]graph.ID
 
-	subjects map[target]*policy.Subject // of the policies
-	members  map[graph.ID]membership    // of teams, as they were asked for
-	approved []decided                  // every approval in scope; nil: not looked for yet
+	members  map[graph.ID]membership // of teams, as they were asked for
+	approved []decided               // every approval in scope; nil: not looked for yet
 }
 
 // deployment is one deployment with what it placed where.
@@ -49,7 +48,7 @@ type deployment struct {
 
 func newScope(v graph.View, o Options) (*scope, error) {
 	s := &scope{v: v, at: v.AsOf().Valid, o: o, env: strings.TrimPrefix(o.Env, "env:"), kinds: map[prov.Kind][]graph.ID{},
-		subjects: map[target]*policy.Subject{}, members: map[graph.ID]membership{}}
+		members: map[graph.ID]membership{}}
 	if s.at == prov.Forever {
 		return nil, errors.New("controls are assessed at a moment; give a time")
 	}

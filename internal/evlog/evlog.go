@@ -46,19 +46,6 @@ var (
 	ErrBusy        = errors.New("another process is writing to the log")
 )
 
-// ForkError says that the store does not continue the checkpoint that was
-// last published: entries were removed or rewritten behind our back.
-type ForkError struct {
-	Published string // the signed checkpoint kept outside the store
-	Size      int64  // what the store holds
-	Evidence  string // the file that was written about it, if it could be
-}
-
-func (e *ForkError) Error() string {
-	return fmt.Sprintf("the store holds %d entries and does not continue the checkpoint it published; entries were removed or rewritten. "+
-		"Nothing was changed. Keep both for the inquiry (%s), and restore the store from a backup that holds the checkpoint", e.Size, e.Evidence)
-}
-
 // Options for Create and Open.
 type Options struct {
 	Origin   string           // Create: the log's name, first line of its checkpoints
@@ -69,6 +56,9 @@ type Options struct {
 	// SignerFor finds the signing key of the log with this public key, when
 	// Signer is nil and something is appended.
 	SignerFor func(key string) (note.Signer, error)
+	// Kept gives signed checkpoints of the log with this public key that are
+	// kept elsewhere, by the place: the log must continue each of them.
+	Kept func(key string) (map[string][]byte, error)
 }
 
 // Log is an open log. It is safe for concurrent use.
@@ -77,6 +67,7 @@ type Log struct {
 	db       *sql.DB
 	signer   note.Signer
 	signerOf func(key string) (note.Signer, error)
+	kept     func(key string) (map[string][]byte, error)
 	verifier note.Verifier
 	origin   string
 	key      string
@@ -84,6 +75,8 @@ type Log struct {
 
 	mu  sync.Mutex // guards ids and the outcomes of requests; held while appending
 	ids idTable
+
+	signerMu sync.Mutex // guards signer
 
 	queueMu sync.Mutex // guards queue
 	queue   []*request // calls of Append that wait for mu
@@ -161,7 +154,7 @@ func Open(ctx context.Context, dir string, o Options) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{dir: dir, db: db, signer: o.Signer, signerOf: o.SignerFor, now: o.Now}
+	l := &Log{dir: dir, db: db, signer: o.Signer, signerOf: o.SignerFor, kept: o.Kept, now: o.Now}
 	l.ids.init()
 	if l.now == nil {
 		l.now = time.Now
@@ -325,7 +318,11 @@ func ParseCheckpoint(text []byte, v note.Verifier) (Head, error) {
 	return Head{size, root, text}, nil
 }
 
-func (l *Log) sign(size int64, root tlog.Hash) ([]byte, error) {
+// Signer gives the log's own key. Besides checkpoints it signs what the log
+// says of itself. The error is ErrReadOnly when the key is not here.
+func (l *Log) Signer() (note.Signer, error) {
+	l.signerMu.Lock()
+	defer l.signerMu.Unlock()
 	if l.signer == nil && l.signerOf != nil {
 		var err error
 		if l.signer, err = l.signerOf(l.key); err != nil {
@@ -335,7 +332,15 @@ func (l *Log) sign(size int64, root tlog.Hash) ([]byte, error) {
 	if l.signer == nil {
 		return nil, fmt.Errorf("%w: the log's signing key is not here; it is made by stemma init and stands in the user's configuration", ErrReadOnly)
 	}
-	return note.Sign(&note.Note{Text: fmt.Sprintf("%s\n%d\n%s\n", l.origin, size, root)}, l.signer)
+	return l.signer, nil
+}
+
+func (l *Log) sign(size int64, root tlog.Hash) ([]byte, error) {
+	signer, err := l.Signer()
+	if err != nil {
+		return nil, err
+	}
+	return note.Sign(&note.Note{Text: fmt.Sprintf("%s\n%d\n%s\n", l.origin, size, root)}, signer)
 }
 
 // publish writes the newest checkpoint beside the store.
@@ -353,45 +358,6 @@ func (l *Log) publish(ctx context.Context) error {
 		}
 	}
 	return err
-}
-
-// checkPublished refuses a store that does not continue what it published.
-func (l *Log) checkPublished(ctx context.Context, write bool) error {
-	// The file first: it is written after the store, so the store read after
-	// it is never behind it while another process appends.
-	text, rerr := os.ReadFile(filepath.Join(l.dir, "checkpoint"))
-	h, err := l.Head(ctx)
-	if err != nil {
-		return err
-	}
-	if err = rerr; errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%w: the file checkpoint beside log.db is missing, so it cannot be told whether entries were removed; restore it, or put the last checkpoint that you gave out in its place", ErrCorrupt)
-	} else if err != nil {
-		return err
-	}
-	p, err := ParseCheckpoint(text, l.verifier)
-	if err != nil {
-		return fmt.Errorf("%w: the published checkpoint: %v", ErrCorrupt, err)
-	}
-	root := tlog.Hash{}
-	if p.Size <= h.Size {
-		if root, err = l.RootAt(ctx, p.Size); err != nil {
-			return err
-		}
-	}
-	if p.Size > h.Size || root != p.Root {
-		fe := &ForkError{Published: string(text), Size: h.Size, Evidence: "no evidence file could be written"}
-		name := filepath.Join(l.dir, "fork-"+l.now().UTC().Format("20060102T150405Z")+".txt")
-		body := fmt.Sprintf("published checkpoint:\n%s\ncheckpoint of the store:\n%s\nroot of the store at %d: %s\n", text, h.Checkpoint, p.Size, root)
-		if write && durable.WriteFile(name, []byte(body), 0o644) == nil {
-			fe.Evidence = "evidence is in " + name
-		}
-		return fe
-	}
-	if p.Size < h.Size && write {
-		return l.publish(ctx)
-	}
-	return nil
 }
 
 // Indexed is an entry's bytes with its place.

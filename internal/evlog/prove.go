@@ -284,3 +284,22 @@ func (l *Log) fsckTiles(ctx context.Context, r *Report, want map[tileKey][]byte)
 	}
 	return explain(rows.Err())
 }
+
+// HeadAt gives the state that the log had at an earlier size, with a
+// checkpoint for it. The tree of the first size entries never changes, so a
+// checkpoint that is signed later says the same.
+func (l *Log) HeadAt(ctx context.Context, size int64) (Head, error) {
+	h, err := l.Head(ctx)
+	if err != nil || h.Size == size {
+		return h, err
+	}
+	if size > h.Size || size < 0 {
+		return Head{}, fmt.Errorf("%w: %d entries; the log has %d", ErrNotFound, size, h.Size)
+	}
+	root, err := l.RootAt(ctx, size)
+	if err != nil {
+		return Head{}, err
+	}
+	text, err := l.sign(size, root)
+	return Head{size, root, text}, err
+}

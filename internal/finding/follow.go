@@ -43,8 +43,6 @@ const (
 	nodeAsked node = 249
 	nodeUses  node = 250 // of a deployment: its usage
 	nodeOwner node = 251
-	nodeTeams node = 252
-	nodeWhose node = 253
 	nodeFoot  node = 254 // of a deployment: its footprint
 	nodeKind  node = 255 // of a content: which detectors look at it
 )
@@ -239,7 +237,7 @@ func find(ps []graph.Part, id graph.ID) (int, bool) {
 // level gives when a node is made anew: what others are made of comes first.
 func (n node) level() int {
 	switch n.what() {
-	case nodeStaff, nodeChain, nodeAsked, nodeUses, nodeTeams, nodeWhose, nodeKind:
+	case nodeStaff, nodeChain, nodeAsked, nodeUses, nodeKind:
 		return 0
 	case nodeFoot, nodeOwner: // of nodeChain and nodeStaff
 		return 1

@@ -15,7 +15,7 @@ const testLog = "example.org/log"
 
 var (
 	epoch       = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	testOptions = Options{Log: testLog}
+	testOptions = Options{Log: testLog, Stewards: []string{"sa:rec", "sa:hr"}}
 )
 
 // content makes the bytes of an entry.

@@ -187,7 +187,7 @@ func (s *scope) waive(f *Finding, d *Detector, id graph.ID, r *result) {
 		ids = append(ids, s.same(x)...)
 	}
 	slices.Sort(ids)
-	for _, w := range policy.Waivers(s.v, slices.Compact(ids), []string{d.ID, d.Name}, s.o.WaiverRole, policy.Context{Log: s.o.Log, Environment: r.env, Memory: memory{s}}) {
+	for _, w := range policy.Waivers(s.v, slices.Compact(ids), []string{d.ID, d.Name}, s.o.WaiverRole, policy.Context{Log: s.o.Log, Environment: r.env, Stewards: s.o.Stewards}) {
 		if w.Effect == policy.Counts && f.Waiver == nil {
 			f.Waiver = &Waiver{w.Approver, w.Until, w.Comment, w.Entry}
 			continue

@@ -31,8 +31,10 @@ func DefaultLimits() Limits {
 
 // Options say what to look for.
 type Options struct {
-	Log    string // the origin of this log
-	Limits Limits // zero: DefaultLimits
+	Log string // the origin of this log
+	// Stewards are who set up the log; see policy.Context.
+	Stewards []string
+	Limits   Limits // zero: DefaultLimits
 	// WaiverRole is the role in which somebody may accept a finding.
 	WaiverRole string   // "": role:risk-owner
 	Only       []string // ids of detectors; nil: all
@@ -504,6 +506,6 @@ func (s *scope) findStaff(id graph.ID) (Outcome, string, string) {
 // decisions weighs the decisions on a thing at a time.
 func (s *scope) decisions(id graph.ID, at prov.Instant, env string) []policy.Decision {
 	return keep(s, memoKey{"decisions", id, at, env}, func() []policy.Decision {
-		return policy.Decisions(s.all.When(at), id, policy.Context{Log: s.o.Log, Environment: env, Memory: memory{s}})
+		return policy.Decisions(s.all.When(at), id, policy.Context{Log: s.o.Log, Environment: env, Stewards: s.o.Stewards})
 	})
 }

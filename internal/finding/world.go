@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/stemma-lineage/stemma/internal/graph"
-	"github.com/stemma-lineage/stemma/internal/policy"
 	"github.com/stemma-lineage/stemma/internal/query"
 	"github.com/stemma-lineage/stemma/prov"
 )
@@ -20,8 +19,6 @@ var (
 	markRests = graph.Derived(2) // where it is live what rests on it
 	markCalls = graph.Derived(3) // the calls that ran as an identity
 	markOwner = graph.Derived(4) // who answers for a thing
-	markTeams = graph.Derived(5) // the teams and roles of an identity
-	markWhose = graph.Derived(6) // who owns an identity, and for whom it acts
 	// Of kinds of things that have nothing of the above in common:
 	markStaff = markRests // of a team: whether it has an active member
 	markChain = markUsers // of a deployment: what it runs as and with
@@ -145,7 +142,7 @@ func (s *scope) madeWith(d *deployment) []graph.ID {
 			from = append(from, s.same(x.To)...)
 		}
 	}
-	return query.Members(s.v, from, false)
+	return query.Ingredients(s.v, from)
 }
 
 // replace puts another footprint in the place of that which a deployment had,
@@ -333,8 +330,6 @@ func init() { // not at once: findOwner asks for derivations
 		nodeChain: {"chain", markChain, func(s *scope, id graph.ID) any { return s.findChain(id) }},
 		nodeAsked: {"asked", markAsked, func(s *scope, id graph.ID) any { return s.anyDecision(id) }},
 		nodeOwner: {"owner", markOwner, func(s *scope, id graph.ID) any { return s.findOwner(s.same(id)) }},
-		nodeTeams: {"teams", markTeams, func(s *scope, id graph.ID) any { return policy.Memberships(s.all, id) }},
-		nodeWhose: {"whose", markWhose, func(s *scope, id graph.ID) any { return policy.Behind(s.all, id) }},
 	}
 }
 
@@ -369,17 +364,6 @@ func (s *scope) anyDecision(id graph.ID) bool {
 		}
 	}
 	return false
-}
-
-// memory lets decisions ask for what is derived.
-type memory struct{ s *scope }
-
-func (m memory) Memberships(who graph.ID) []graph.Relation {
-	return m.s.derive(nodeTeams, who).([]graph.Relation)
-}
-
-func (m memory) Behind(id graph.ID) []graph.Relation {
-	return m.s.derive(nodeWhose, id).([]graph.Relation)
 }
 
 // call is one call of a tool by an activity that ran as an identity.

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -50,33 +51,67 @@ func Thing(v graph.View, text string) (graph.ID, error) {
 	return ids[0], nil
 }
 
+// Context is where decisions count in a workspace.
+func Context(w *app.Workspace, env string) policy.Context {
+	return policy.Context{Log: w.Log.Origin(), Environment: env, Stewards: w.Stewards()}
+}
+
 // Policies finds the policies that are named, or without names those in force
-// for the environment. That none is in force is an error of
+// for the environment. idle says of each that is not in force because who
+// recorded it had no standing. That none is in force is an error of
 // [query.ErrNotFound]: nothing may pass by no policy.
-func Policies(v graph.View, names []string, env string) ([]*policy.Policy, error) {
+func Policies(v graph.View, names []string, ctx policy.Context) (out []*policy.Policy, idle []string, err error) {
 	if len(names) == 0 {
-		found, err := policy.InForce(v, env)
-		if err != nil {
-			return nil, err
-		}
-		if len(found) == 0 {
-			return nil, fmt.Errorf("%w: no policy is in force for %s; put one in force with stemma policy add FILE|library:NAME, or name one with --policy", query.ErrNotFound, env)
-		}
-		return found, nil
+		out, idle, err = policy.InForce(v, ctx)
+		return out, idle, atLeastOne(out, idle, err, ctx)
 	}
-	var out []*policy.Policy
 	for _, name := range names {
-		p, err := Policy(v, name)
+		p, err := Policy(v, name, ctx)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		out = append(out, p)
 	}
-	return out, nil
+	return out, nil, nil
+}
+
+func atLeastOne(found []*policy.Policy, idle []string, err error, ctx policy.Context) error {
+	if err != nil || len(found) > 0 {
+		return err
+	}
+	return fmt.Errorf("%w: no policy is in force for %s%s; put one in force with stemma policy add FILE|library:NAME, or name one with --policy",
+		query.ErrNotFound, ctx.Environment, strings.Join(append([]string{""}, idle...), "; "))
+}
+
+// InForce finds policies again and again, and looks only at what was recorded
+// since it last did. Its zero value is ready; it may be used by several
+// goroutines.
+type InForce struct {
+	mu     sync.Mutex
+	g      *graph.Graph
+	series []graph.ID
+	next   graph.ID
+}
+
+// Policies is the function of that name, for a view of the graph.
+func (f *InForce) Policies(g *graph.Graph, v graph.View, names []string, ctx policy.Context) (out []*policy.Policy, idle []string, err error) {
+	if len(names) > 0 {
+		return Policies(v, names, ctx)
+	}
+	f.mu.Lock()
+	if f.g != g { // another graph has other IDs
+		f.g, f.series, f.next = g, nil, 1
+	}
+	more, next := policy.Series(v, f.next)
+	f.series, f.next = append(f.series, more...), next
+	series := f.series[:len(f.series):len(f.series)]
+	f.mu.Unlock()
+	out, idle, err = policy.InForceOf(v, series, ctx)
+	return out, idle, atLeastOne(out, idle, err, ctx)
 }
 
 // Policy finds one policy: library:NAME, a file, or a REF in the log.
-func Policy(v graph.View, name string) (*policy.Policy, error) {
+func Policy(v graph.View, name string, ctx policy.Context) (*policy.Policy, error) {
 	if lib, ok := strings.CutPrefix(name, "library:"); ok {
 		text, err := policy.FromLibrary(lib)
 		if err != nil {
@@ -96,7 +131,7 @@ func Policy(v graph.View, name string) (*policy.Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	return policy.Logged(v, ids[0])
+	return policy.Logged(v, ids[0], ctx)
 }
 
 // PolicyFile reads a policy out of a file.

@@ -338,7 +338,7 @@ func (g *Graph) currentFor(gr uint32, series ID, t prov.Instant, a uint32) ID {
 func (g *Graph) columnAt(column, dataset ID, k uint32) ID {
 	cr, err1 := prov.ParseKey(g.text(g.things.at(column).key))
 	dr, err2 := prov.ParseKey(g.text(g.things.at(dataset).key))
-	if err1 != nil || err2 != nil || dr.Version == "" {
+	if err1 != nil || err2 != nil || dr.Version == "" || dr.Kind != prov.Dataset { // it may be said to be the same as a model
 		return column
 	}
 	_, field, ok := cr.SplitColumn()

@@ -27,7 +27,7 @@ import (
 //
 // The sections that only Fold needs come last. They are neither checked nor
 // looked at before the first entry is folded into a graph that was read.
-const codecVersion = 7
+const codecVersion = 8
 
 var magic = [8]byte{'s', 't', 'e', 'm', 'g', 'r', 'f', codecVersion}
 
@@ -129,7 +129,7 @@ func (g *Graph) sections(f *flat) (hot, cold []section) {
 	hot = []section{sectionIn(g.arena.parts, g.arena.set), sectionVec(&g.things), table, sectionVec(&g.rels),
 		sectionOf(&f.base), sectionOf(&r.outStart), sectionOf(&r.out.word), sectionOf(&r.out.rel),
 		sectionOf(&r.inStart), sectionOf(&r.in.word), sectionOf(&r.in.rel), alike,
-		sectionVec(&g.attrs), sectionVec(&g.ments), sectionVec(&g.recorded), sectionVec(&g.marks), sectionVec(&g.problems), sectionVec(&g.doubts),
+		sectionVec(&g.attrs), sectionVec(&g.ments), sectionVec(&g.recorded), sectionVec(&g.recorder), sectionVec(&g.marks), sectionVec(&g.problems), sectionVec(&g.doubts),
 		sectionVec(&g.retracted), sectionVec(&b.acts), sectionVec(&b.claims), sectionVec(&b.writes),
 		sectionOf(&f.wordText), sectionOf(&f.wordEnd)}
 	cold = []section{sectionVec(&g.digests), sectionOf(&g.seen), sectionVec(&b.asserts), sectionOf(&b.joins), sectionOf(&g.fills),
@@ -267,7 +267,7 @@ func Decode(b []byte) (*Graph, error) {
 func (g *Graph) plausible(f *flat) bool {
 	r, table := g.rows.Load(), len(*g.table.Load())
 	return g.things.len() > 0 && g.rels.len() > 0 && table > g.things.len() && table&(table-1) == 0 &&
-		len(f.base) == 1 && f.base[0] == uint64(g.rels.len()) && g.marks.len() == g.recorded.len()+1 &&
+		len(f.base) == 1 && f.base[0] == uint64(g.rels.len()) && g.marks.len() == g.recorded.len()+1 && g.recorder.len() == g.recorded.len() &&
 		len(r.outStart) == g.things.len()+1 && len(r.inStart) == g.things.len()+1 &&
 		len(r.out.word) == len(r.out.rel) && len(r.in.word) == len(r.in.rel)
 }

@@ -62,6 +62,7 @@ func (g *Graph) FoldParsed(index uint64, recordedAt time.Time, recordedBy string
 	at := prov.At(recordedAt)
 	g.touched = g.touched[:0]
 	g.recorded.add(at)
+	g.recorder.add(g.words.intern(recordedBy))
 	g.foldStatement(uint32(index), at, recordedBy, p)
 	g.publish()
 	return nil
@@ -82,7 +83,7 @@ func (g *Graph) foldStatement(k uint32, at prov.Instant, recordedBy string, p st
 		g.problem(k, p.Err.Error())
 		return
 	}
-	f := folder{g: g, k: k, at: at, by: recordedBy, id: hex.EncodeToString(p.Digest[:8]), subjects: p.Statement.Subjects}
+	f := folder{g: g, k: k, at: at, by: recordedBy, id: hex.EncodeToString(p.Digest[:8]), subjects: p.Statement.Subjects, envelope: p.Envelope}
 	f.doubts(p.Statement.Predicate)
 	f.statement(p.Statement)
 }
@@ -137,6 +138,7 @@ type folder struct {
 	by       string       // recordedBy
 	id       string       // short name for things that the statement makes
 	subjects []statement.Subject
+	envelope *statement.Envelope // nil where nobody has it
 }
 
 func (f *folder) statement(s *statement.Statement) {
@@ -165,6 +167,7 @@ func (f *folder) statement(s *statement.Statement) {
 		f.document(s.PredicateType)
 	case *statement.Retraction:
 		f.g.retract(p.Entry, f.k)
+	case *statement.Index: // of the log's index, not of what is recorded
 	default:
 		f.g.problem(f.k, fmt.Sprintf("predicate type %s is not understood; the entry is kept and says nothing here", s.PredicateType))
 	}
@@ -482,6 +485,7 @@ func (g *Graph) Skip(to uint64) {
 			at = *g.recorded.at(n - 1)
 		}
 		g.recorded.add(at)
+		g.recorder.add(g.words.intern(""))
 		g.digests.add([16]byte{})
 		g.publish()
 	}

@@ -22,7 +22,7 @@ func (f *folder) approval(p *statement.Approval) {
 	g.mentionOf(id, f.k)
 	for _, a := range []struct{ key, val string }{{"decision", p.Decision}, {"review", p.Review}, {"comment", p.Comment},
 		{"decidedAt", at.String()}, {"validUntil", p.ValidUntil.String()}, {"role", p.Role}, {"recordedBy", f.by}, {"log", p.Log},
-		{"assurance", p.Assurance}, {"revokes", p.Revokes}, {"text", f.shown(p)}} {
+		{"assurance", p.Assurance}, {"signedWith", f.envelope.Assurance()}, {"revokes", p.Revokes}, {"text", f.shown(p)}} {
 		f.attr(id, a.key, a.val, at)
 	}
 	if d := p.Policy.Content(); !d.IsZero() {
@@ -96,6 +96,9 @@ func (f *folder) deployment(p *statement.Deployment) {
 		if r.Version != "" {
 			g.addWrite(write{version: id, at: at}, f.k)
 		}
+	} else { // it is deployed nowhere, and is told in the history of where it was
+		f.attr(id, "environment", env.String(), at)
+		f.attr(id, "service", svc.String(), at)
 	}
 	g.fillSlot("deployed|"+env.Key()+"|"+svc.Key(), item, f.k)
 	for i := range f.subjects {

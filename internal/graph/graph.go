@@ -114,6 +114,7 @@ type Graph struct {
 	binding binding
 
 	recorded  vec[uint32, prov.Instant] // recordedAt by entry
+	recorder  vec[uint32, uint32]       // recordedBy by entry, a word
 	digests   vec[uint32, [16]byte]     // of envelopes, by entry
 	seen      []uint32                  // open addressing over digests, holds entry+1
 	marks     vec[uint32, mark]         // slice lengths at each log size, 0 and Size() included

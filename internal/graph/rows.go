@@ -181,6 +181,12 @@ func (v *View) AppendOut(dst []Neighbour, id ID, mask prov.RelationSet) []Neighb
 	if v.reads != nil {
 		v.noteOut(id, mask)
 	}
+	if v.out != openKnown { // the packed words do not tell the entry
+		for r := range v.OutOf(id, mask) {
+			dst = append(dst, Neighbour(r.word(r.to)))
+		}
+		return dst
+	}
 	if rows.fresh.has(id) {
 		for p := get(&g.things.at(id).out); p >= max(rows.base, 1); p = g.rels.at(p).nextOut {
 			if r := g.rels.at(p); mask.Has(r.typ) && v.sees(r) {
@@ -196,6 +202,12 @@ func (v *View) AppendIn(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbo
 	g, rows := v.g, v.rows
 	if v.reads != nil {
 		v.noteIn(id, mask)
+	}
+	if v.out != openKnown {
+		for r := range v.InOf(id, mask) {
+			dst = append(dst, Neighbour(r.word(r.from)))
+		}
+		return dst
 	}
 	if rows.fresh.has(id) {
 		for p := get(&g.things.at(id).in); p >= max(rows.base, 1); p = g.rels.at(p).nextIn {

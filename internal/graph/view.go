@@ -18,13 +18,14 @@ type View struct {
 	valid  prov.Instant
 	bucket uint64 // of valid; see rows
 	relEnd uint32 // relations from here on were not known
+	out    uint32 // the entry that is left out; openKnown: none
 	looked uint64 // keeps Prepare from being left out as useless
 	reads  *Reads // notes what is read; nil: nothing does
 }
 
 // At gives the view as of asOf. A known size beyond the graph means all of it.
 func (g *Graph) At(asOf prov.AsOf) View {
-	v := View{g: g, known: uint32(min(asOf.Known, g.Size())), valid: asOf.Valid}
+	v := View{g: g, known: uint32(min(asOf.Known, g.Size())), valid: asOf.Valid, out: openKnown}
 	v.rows = g.rows.Load() // after the size: what is known lies in these rows, or after them
 	v.relEnd = g.marks.at(v.known).rels
 	b, ok := bucket(v.valid)
@@ -40,15 +41,30 @@ func (g *Graph) At(asOf prov.AsOf) View {
 // Always gives the view of the same log size over all of valid time.
 func (v View) Always() View { return v.When(prov.Forever) }
 
-// When gives the view of the same log size at another valid instant.
-func (v View) When(t prov.Instant) View {
-	return v.g.At(prov.AsOf{Valid: t, Known: uint64(v.known)}).Noting(v.reads)
+func (v View) as(asOf prov.AsOf) View {
+	w := v.g.At(asOf).Noting(v.reads)
+	w.out = v.out
+	return w
 }
+
+// Without gives the view as if one entry said nothing: to ask what hangs on
+// that entry alone. What other entries came to mean by it stays as it is: what
+// it ended stays ended, and to what it bound unversioned reads they stay bound.
+func (v View) Without(entry uint64) View {
+	v.out = uint32(entry)
+	return v
+}
+
+// tells is whether the view takes what an entry says.
+func (v View) tells(entry uint32) bool { return entry < v.known && entry != v.out }
+
+// When gives the view of the same log size at another valid instant.
+func (v View) When(t prov.Instant) View { return v.as(prov.AsOf{Valid: t, Known: uint64(v.known)}) }
 
 // AsKnownAt gives the view at a valid instant with what the log, up to the
 // size of this view, held at that instant itself.
 func (v View) AsKnownAt(t prov.Instant) View {
-	return v.g.At(prov.AsOf{Valid: t, Known: min(uint64(v.known), v.g.SizeAt(t))}).Noting(v.reads)
+	return v.as(prov.AsOf{Valid: t, Known: min(uint64(v.known), v.g.SizeAt(t))})
 }
 
 // AsOf gives the clocks of the view.
@@ -113,7 +129,7 @@ func (v View) Len() int { return v.g.things.len() }
 func (v View) Known(id ID) bool { return v.g.things.at(id).entry < v.known }
 
 func (v View) sees(r *rel) bool {
-	return r.kf < v.known && v.known <= get(&r.kt) && (v.valid == prov.Forever || r.vf <= v.valid && v.valid < r.vt)
+	return r.kf < v.known && r.entry != v.out && v.known <= get(&r.kt) && (v.valid == prov.Forever || r.vf <= v.valid && v.valid < r.vt)
 }
 
 // Out yields the relations from id that the view sees, newest first.
@@ -166,7 +182,7 @@ func (v View) EverOut(id ID) iter.Seq[Ever] {
 			v.reads.out(v, id, relationSet)
 		}
 		for p := get(&v.g.things.at(id).out); p != 0; p = v.g.rels.at(p).nextOut {
-			if r := v.g.rels.at(p); r.kf < v.known && !yield(v.ever(r)) {
+			if r := v.g.rels.at(p); r.kf < v.known && r.entry != v.out && !yield(v.ever(r)) {
 				return
 			}
 		}
@@ -180,7 +196,7 @@ func (v View) EverIn(id ID) iter.Seq[Ever] {
 			v.reads.in(v, id, relationSet)
 		}
 		for p := get(&v.g.things.at(id).in); p != 0; p = v.g.rels.at(p).nextIn {
-			if r := v.g.rels.at(p); r.kf < v.known && !yield(v.ever(r)) {
+			if r := v.g.rels.at(p); r.kf < v.known && r.entry != v.out && !yield(v.ever(r)) {
 				return
 			}
 		}
@@ -213,7 +229,7 @@ func (v View) Claims(id ID) iter.Seq[Claim] {
 		}
 		for p := get(&v.g.things.at(id).attr); p != 0; p = v.g.attrs.at(p).next {
 			a := v.g.attrs.at(p)
-			if a.entry >= v.known {
+			if !v.tells(a.entry) {
 				continue
 			}
 			c := Claim{Key: *v.g.words.list.at(a.key), Value: v.g.text(a.val), At: a.at, Entry: uint64(a.entry)}
@@ -258,7 +274,7 @@ func (v View) Entries(id ID) []uint64 {
 	}
 	var out []uint64
 	for p := get(&v.g.things.at(id).mention); p != 0; p = v.g.ments.at(p).next {
-		if e := v.g.ments.at(p).entry; e < v.known {
+		if e := v.g.ments.at(p).entry; v.tells(e) {
 			out = append(out, uint64(e))
 		}
 	}
@@ -284,7 +300,7 @@ func (v View) Attributes(id ID) map[string]string {
 	found := map[uint32]best{}
 	for p := get(&v.g.things.at(id).attr); p != 0; p = v.g.attrs.at(p).next {
 		a := v.g.attrs.at(p)
-		if a.entry >= v.known || v.known > get(&a.kt) || (v.valid != prov.Forever && a.at > v.valid) {
+		if !v.tells(a.entry) || v.known > get(&a.kt) || (v.valid != prov.Forever && a.at > v.valid) {
 			continue
 		}
 		val := v.g.text(a.val)
@@ -325,7 +341,7 @@ func (v View) Said(id ID, entry uint64) map[string]string {
 	}
 	out := map[string]string{}
 	for p := get(&v.g.things.at(id).attr); p != 0; p = v.g.attrs.at(p).next {
-		if a := v.g.attrs.at(p); uint64(a.entry) == entry && a.entry < v.known && v.known <= get(&a.kt) {
+		if a := v.g.attrs.at(p); uint64(a.entry) == entry && v.tells(a.entry) && v.known <= get(&a.kt) {
 			out[*v.g.words.list.at(a.key)] = v.g.text(a.val)
 		}
 	}
@@ -345,7 +361,7 @@ func (v View) Times(id ID) (t Times, ok bool) {
 	b := &v.g.binding
 	t, _, _, _, _ = foldClaims(func(add func(*claim)) {
 		for p := get(&b.acts.at(a).claim); p != 0; p = b.claims.at(p).next {
-			if c := b.claims.at(p); c.entry < v.known && v.known <= get(&c.kt) {
+			if c := b.claims.at(p); v.tells(c.entry) && v.known <= get(&c.kt) {
 				add(c)
 			}
 		}
@@ -375,7 +391,7 @@ func (v View) EverTimes(id ID) iter.Seq[TimesClaim] {
 		b := &v.g.binding
 		for p := get(&b.acts.at(a).claim); p != 0; p = b.claims.at(p).next {
 			c := b.claims.at(p)
-			if c.entry >= v.known {
+			if !v.tells(c.entry) {
 				continue
 			}
 			t := TimesClaim{Start: c.start, End: c.end, Entry: uint64(c.entry)}
@@ -396,6 +412,12 @@ func (v View) Recorded(entry uint64) prov.Instant {
 		v.reads.moment(t)
 	}
 	return t
+}
+
+// RecordedBy gives the principal that an entry names as its recorder, as a Ref
+// in text; empty for an entry that is not known here.
+func (v View) RecordedBy(entry uint64) string {
+	return *v.g.words.list.at(*v.g.recorder.at(uint32(entry)))
 }
 
 // SizeAt gives how many entries were recorded at t or before.
@@ -456,7 +478,7 @@ func (v View) written(id ID) (prov.Instant, bool) {
 	ok := false
 	for p := get(&v.g.things.at(id).writes); p != 0; p = b.writes.at(p).nextOfVer {
 		w := b.writes.at(p)
-		if w.entry >= v.known || v.known > get(&w.kt) {
+		if !v.tells(w.entry) || v.known > get(&w.kt) {
 			continue
 		}
 		if w.act == 0 {
@@ -465,7 +487,7 @@ func (v View) written(id ID) (prov.Instant, bool) {
 		}
 		_, _, wrote, failed, _ := foldClaims(func(add func(*claim)) {
 			for q := get(&b.acts.at(w.act).claim); q != 0; q = b.claims.at(q).next {
-				if c := b.claims.at(q); c.entry < v.known && v.known <= get(&c.kt) {
+				if c := b.claims.at(q); v.tells(c.entry) && v.known <= get(&c.kt) {
 					add(c)
 				}
 			}

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"sort"
@@ -49,6 +48,12 @@ const (
 type Reason struct {
 	Class  string `json:"class"`
 	Detail string `json:"detail"`
+	// Contested says that one entry alone makes it a reason, and that without
+	// that entry the others would let the decision count: so it may not count.
+	Contested bool `json:"contested,omitempty"`
+
+	sure bool     // it does not count, for certain
+	via  []uint64 // the entries that the reason rests on; without any, the decision itself
 }
 
 // Decision is one decision on a thing, and whether it counts.
@@ -60,13 +65,17 @@ type Decision struct {
 	Role         string   `json:"role,omitempty"`
 	Approver     string   `json:"approver"`
 	Environments []string `json:"environments,omitempty"`
-	Assurance    string   `json:"assurance,omitempty"`
-	Policy       string   `json:"policy,omitempty"`
-	Comment      string   `json:"comment,omitempty"`
-	DecidedAt    string   `json:"decidedAt"`
-	RecordedAt   string   `json:"recordedAt"`
-	Effect       Effect   `json:"effect"`
-	Reasons      []Reason `json:"reasons,omitempty"`
+	// Assurance is the weaker of what the signature shows and what the
+	// approver's client says, which is ClaimedAssurance where it differs.
+	Assurance        string `json:"assurance,omitempty"`
+	ClaimedAssurance string `json:"claimedAssurance,omitempty"`
+
+	Policy     string   `json:"policy,omitempty"`
+	Comment    string   `json:"comment,omitempty"`
+	DecidedAt  string   `json:"decidedAt"`
+	RecordedAt string   `json:"recordedAt"`
+	Effect     Effect   `json:"effect"`
+	Reasons    []Reason `json:"reasons,omitempty"`
 
 	id          graph.ID
 	on          graph.ID // the content or name that it is of
@@ -75,35 +84,32 @@ type Decision struct {
 	from, until prov.Instant // the period that it claims
 	said        map[string]string
 	who         string // the approver under the first of his names
-	definite    bool   // some reason says no for certain
 }
 
 // Context is where a decision is to count.
 type Context struct {
 	Log         string // the origin of this log
 	Environment string // env:prod; empty: any
-	// Memory gives what was found of identities before; nil: it is looked for
-	// each time. What it gives must be what Memberships and Behind give.
-	Memory Memory
-}
-
-// Memory remembers what many decisions ask of the same identities.
-type Memory interface {
-	Memberships(who graph.ID) []graph.Relation
-	Behind(id graph.ID) []graph.Relation
+	// Stewards are the principals that set up the log, by its first trust list.
+	// They, and whom they gave role:admin, say who may do what and which
+	// policies are in force. Without any, nobody is known to.
+	Stewards []string
 }
 
 // judge weighs the decisions on one thing. It looks at the whole of valid
 // time, because what has expired is told too, and compares with at itself.
 type judge struct {
-	v       graph.View // all times
-	at      prov.Instant
-	ctx     Context
-	content []graph.ID // the thing's content
-	names   []graph.ID // and its names
-	same    []graph.ID // other content and names, stated to be the same
-	all     []graph.ID // all of these, whose makers count
-	made    *makers    // nil: not looked for yet
+	v        graph.View // all times
+	at       prov.Instant
+	ctx      Context
+	thing    graph.ID
+	content  []graph.ID            // the thing's content
+	names    []graph.ID            // and its names
+	same     []graph.ID            // other content and names, stated to be the same
+	all      map[graph.ID][]uint64 // all of these, whose makers count
+	made     *makers               // nil: not looked for yet
+	standing *standing
+	others   map[uint64]*judge // judges to whom one entry says nothing
 }
 
 // Decisions gives the decisions on a thing in the order of the log: those on
@@ -113,17 +119,24 @@ func Decisions(v graph.View, thing graph.ID, ctx Context) []Decision {
 }
 
 func newJudge(v graph.View, thing graph.ID, ctx Context) *judge {
-	j := &judge{v: v.Always(), at: v.AsOf().Valid, ctx: ctx}
+	j := &judge{v: v.Always(), at: v.AsOf().Valid, ctx: ctx, thing: thing, standing: newStanding(v, ctx), others: map[uint64]*judge{}}
 	j.content, j.names = identify(j.v, thing)
-	all := sameAs(j.v, thing)
-	for _, id := range all {
+	all := kin(j.v, thing)
+	for _, id := range sortedIDs(all) {
 		if !slices.Contains(j.content, id) && !slices.Contains(j.names, id) {
 			j.same = append(j.same, id)
 		}
 	}
-	for _, id := range append(slices.Clone(j.content), j.names...) { // a name that stands for several contents
-		if !slices.Contains(all, id) {
-			all = append(all, id)
+	for r := range j.v.Out(thing) { // a name that stands for several contents
+		if _, ok := all[r.To()]; r.Named() && !ok {
+			all[r.To()] = []uint64{j.v.Relation(r).Entry}
+		}
+	}
+	for _, c := range j.content { // and the names of those
+		for r := range j.v.In(c) {
+			if _, ok := all[r.From()]; r.Named() && !ok {
+				all[r.From()] = append(slices.Clone(all[c]), j.v.Relation(r).Entry)
+			}
 		}
 	}
 	j.all = all
@@ -134,10 +147,20 @@ func newJudge(v graph.View, thing graph.ID, ctx Context) *judge {
 // for when it is asked first.
 func (j *judge) makers() *makers {
 	if j.made == nil {
-		m := findMakers(j, j.all)
+		m := findMakers(j.v, j.all)
 		j.made = &m
 	}
 	return j.made
+}
+
+// without gives the judge to whom one entry says nothing.
+func (j *judge) without(entry uint64) *judge {
+	o := j.others[entry]
+	if o == nil {
+		o = newJudge(j.v.Without(entry), j.thing, j.ctx)
+		j.others[entry] = o
+	}
+	return o
 }
 
 // several tells that the name stands for several contents, so that no one of
@@ -151,7 +174,7 @@ func (j *judge) decisions() []Decision {
 	}
 	for _, id := range j.names {
 		out = j.on(out, id, NoDigest)
-		for r := range j.v.OutOf(id, ties) {
+		for r := range j.v.Out(id) {
 			if r.Named() && !slices.Contains(j.content, r.To()) {
 				out = j.on(out, r.To(), ContentChanged)
 			}
@@ -170,7 +193,12 @@ func (j *judge) decisions() []Decision {
 
 // on adds the decisions on one content or name.
 func (j *judge) on(out []Decision, id graph.ID, class string) []Decision {
-	for r := range j.v.OutOf(id, prov.Relations(prov.ApprovedBy, prov.RejectedBy, prov.RevokedBy, prov.RequestedBy)) {
+	for r := range j.v.Out(id) {
+		switch r.Type() {
+		case prov.ApprovedBy, prov.RejectedBy, prov.RevokedBy, prov.RequestedBy:
+		default:
+			continue
+		}
 		d := j.read(j.v.Relation(r), id)
 		if slices.ContainsFunc(out, func(o Decision) bool { return o.Entry == d.Entry && o.id == d.id }) {
 			continue // of the content, and told already
@@ -197,9 +225,13 @@ func (j *judge) on(out []Decision, id graph.ID, class string) []Decision {
 func (j *judge) read(r graph.Relation, on graph.ID) Decision {
 	said := j.v.Said(r.To, r.Entry)
 	d := Decision{Ref: j.v.Ref(r.To).String(), Entry: r.Entry, Decision: said["decision"], Review: said["review"], Role: said["role"],
-		Assurance: said["assurance"], Policy: said["policy"], Comment: said["comment"], DecidedAt: said["decidedAt"],
+		Policy: said["policy"], Comment: said["comment"], DecidedAt: said["decidedAt"],
 		id: r.To, on: on, recorded: j.v.Recorded(r.Entry), from: r.Valid.From, until: r.Valid.To, said: said}
 	d.RecordedAt = d.recorded.String()
+	d.Assurance = weaker(said["assurance"], said["signedWith"])
+	if claim := said["assurance"]; claim != d.Assurance {
+		d.ClaimedAssurance = claim
+	}
 	d.decided = d.recorded
 	if t, err := prov.ParseTime(d.DecidedAt); err == nil {
 		d.decided = prov.At(t)
@@ -210,7 +242,7 @@ func (j *judge) read(r graph.Relation, on graph.ID) Decision {
 		}
 	}
 	sort.Strings(d.Environments)
-	for o := range j.v.OutOf(r.To, prov.Relations(prov.AssociatedWith)) {
+	for o := range j.v.Out(r.To) {
 		if x := j.v.Relation(o); x.Type == prov.AssociatedWith && x.Entry == r.Entry {
 			d.Approver, d.who = j.v.Ref(x.To).String(), person(j.v, x.To)
 		}
@@ -218,17 +250,28 @@ func (j *judge) read(r graph.Relation, on graph.ID) Decision {
 	return d
 }
 
+var assuranceRank = map[string]int{statement.OIDCSession: 1, statement.LocalKey: 2, statement.HardwareKey: 3, statement.PasskeyUV: 4}
+
+// weaker gives the assurance that counts: what the signature shows, unless the
+// client itself claims less. Nothing is assured of what has no signature.
+func weaker(claimed, shown string) string {
+	if claimed != "" && assuranceRank[claimed] < assuranceRank[shown] {
+		return claimed
+	}
+	return shown
+}
+
 func (d *Decision) no(class, format string, args ...any) {
-	d.Reasons, d.definite = append(d.Reasons, Reason{class, fmt.Sprintf(format, args...)}), true
+	d.Reasons = append(d.Reasons, Reason{Class: class, Detail: fmt.Sprintf(format, args...), sure: true})
 }
 
 func (d *Decision) unsure(class, format string, args ...any) {
-	d.Reasons = append(d.Reasons, Reason{class, fmt.Sprintf(format, args...)})
+	d.Reasons = append(d.Reasons, Reason{Class: class, Detail: fmt.Sprintf(format, args...)})
 }
 
 func (d *Decision) settle() {
 	switch {
-	case d.definite:
+	case slices.ContainsFunc(d.Reasons, func(r Reason) bool { return r.sure }):
 		d.Effect = NoEffect
 	case len(d.Reasons) > 0:
 		d.Effect = Uncertain
@@ -278,97 +321,6 @@ func (j *judge) weighTime(d *Decision) {
 	}
 }
 
-// weighApprover asks whether the approver was allowed to decide.
-func (j *judge) weighApprover(d *Decision) {
-	ref, err := prov.ParseRef(d.Approver)
-	if err != nil || ref.Kind != prov.Person {
-		d.no(NotAPerson, "%s is not a person", d.Approver)
-		return
-	}
-	who := j.v.Lookup(ref)
-	member := j.memberships(who)
-	told := slices.ContainsFunc(member, func(m graph.Relation) bool { return m.From == who })
-	held, was := false, ""
-	for _, m := range member {
-		// The role must be held when it was decided and when it was recorded,
-		// under that very name: what makes a person less free to decide is
-		// taken from every name and team, what makes more free is not.
-		in := m.Valid.From <= d.decided && d.recorded < m.Valid.To
-		switch name := j.v.Ref(m.To).String(); {
-		case name == "role:admin" && m.Valid.From <= d.recorded && d.decided < m.Valid.To:
-			d.no(IsAdmin, "%s holds role:admin (entry %d)", d.Approver, m.Entry)
-		case m.From != who:
-		case name == roleRef(d.Role) && in:
-			held = true
-		case name == roleRef(d.Role):
-			was = fmt.Sprintf("; it was held from %s until %s (entry %d)", m.Valid.From, m.Valid.To, m.Entry)
-		}
-	}
-	switch {
-	case !told:
-		d.unsure(RoleUnknown, "no entry tells the teams and roles of %s, so nobody knows what else it is allowed to do", d.Approver)
-	case d.Role != "" && !held:
-		d.no(RoleNotHeld, "no entry says that %s held %s when deciding%s", d.Approver, roleRef(d.Role), was)
-	}
-	j.makers().weigh(d, j.v, who, member)
-}
-
-func (j *judge) memberships(who graph.ID) []graph.Relation {
-	if j.ctx.Memory != nil {
-		return j.ctx.Memory.Memberships(who)
-	}
-	return Memberships(j.v, who)
-}
-
-// Memberships gives the teams and roles of an identity under all its names, with
-// those of its teams. What inventories tell again and again is given once; see
-// once. The walk is bounded by the number of teams.
-func Memberships(v graph.View, who graph.ID) []graph.Relation {
-	var out []graph.Relation
-	todo := sameAs(v, who)
-	for seen := map[graph.ID]bool{}; len(todo) > 0; {
-		id := todo[0]
-		todo = todo[1:]
-		if seen[id] {
-			continue
-		}
-		seen[id] = true
-		of := once(v, id, prov.Relations(prov.MemberOf))
-		out = append(out, of...)
-		for _, x := range of {
-			todo = append(todo, x.To)
-		}
-	}
-	return out
-}
-
-// once gives the relations of some types from a thing, the newest first. Of
-// those of one type to one thing, periods that meet are one, told by the first
-// entry of them.
-func once(v graph.View, id graph.ID, types prov.RelationSet) []graph.Relation {
-	var out []graph.Relation
-	for r := range v.OutOf(id, types) {
-		out = append(out, v.Relation(r))
-	}
-	slices.SortStableFunc(out, func(a, b graph.Relation) int {
-		return cmp.Or(cmp.Compare(a.Type, b.Type), cmp.Compare(a.To, b.To), cmp.Compare(a.Valid.From, b.Valid.From), cmp.Compare(a.Entry, b.Entry))
-	})
-	kept := out[:0]
-	for _, x := range out {
-		if n := len(kept); n > 0 && kept[n-1].Type == x.Type && kept[n-1].To == x.To && x.Valid.From <= kept[n-1].Valid.To {
-			last := &kept[n-1]
-			last.Valid.To, last.Entry = max(last.Valid.To, x.Valid.To), min(last.Entry, x.Entry)
-			continue
-		}
-		kept = append(kept, x)
-	}
-	slices.SortStableFunc(kept, func(a, b graph.Relation) int { return cmp.Compare(b.Entry, a.Entry) })
-	for i := range kept { // so that nothing is told that the entry does not say
-		kept[i].Since = kept[i].Entry
-	}
-	return kept
-}
-
 func roleRef(role string) string {
 	if role == "" || strings.HasPrefix(role, "role:") {
 		return role
@@ -377,32 +329,55 @@ func roleRef(role string) string {
 }
 
 // takeBack applies revocations, and decisions that take the place of others.
-// Only a revocation that is of this log, signed by who revokes, and recorded
-// by then takes back; whether who revokes made the thing does not matter.
 func (j *judge) takeBack(ds []Decision) {
 	for i := range ds {
 		by := &ds[i]
 		if by.Decision == statement.Revoke && !by.blocked() {
-			for k := range ds {
-				d := &ds[k]
-				if d.Decision != statement.Approve || d.Entry > by.Entry {
-					continue
-				}
-				if named := canonical(by.said["revokes"]); named == d.Ref || named == "" && d.Review == by.Review && d.on == by.on {
-					d.no(Revoked, "%s took it back (entry %d)", by.Approver, by.Entry)
-				}
-			}
+			j.revoke(by, ds)
 		}
-		for r := range j.v.OutOf(by.id, prov.Relations(prov.Supersedes)) {
+		for r := range j.v.Out(by.id) {
 			x := j.v.Relation(r)
 			if x.Type != prov.Supersedes || x.Entry != by.Entry || by.blocked(Expired) { // what had its place taken does not come back
 				continue
 			}
 			for k := range ds {
-				if ds[k].id == x.To && ds[k].Entry < by.Entry && ds[k].who == by.who {
-					ds[k].no(Superseded, "%s took its place (entry %d)", by.Ref, by.Entry)
+				switch d := &ds[k]; {
+				case d.id != x.To || d.Entry >= by.Entry || d.who != by.who:
+				case d.Approver == by.Approver:
+					d.no(Superseded, "%s took its place (entry %d)", by.Ref, by.Entry)
+				default:
+					d.unsure(Superseded, "%s took its place (entry %d), if %s and %s are one person, as is stated", by.Ref, by.Entry, d.Approver, by.Approver)
 				}
 			}
+		}
+	}
+}
+
+// revoke applies one revocation, which is of this log, signed by who revokes,
+// and recorded by then; whether who revokes made the thing does not matter.
+// It takes back for certain what the same person approved, and what anybody
+// did if it is of a person of whom something is known, or of who has standing.
+// That of another person leaves open whether the approval counts.
+func (j *judge) revoke(by *Decision, ds []Decision) {
+	ref, err := prov.ParseRef(by.Approver)
+	person := err == nil && ref.Kind == prov.Person
+	may := j.standing.has(by.Entry)
+	if person && !may {
+		_, may = j.memberships(j.v.Lookup(ref))
+	}
+	for k := range ds {
+		d := &ds[k]
+		if d.Decision != statement.Approve || d.Entry > by.Entry {
+			continue
+		}
+		if named := canonical(by.said["revokes"]); named != d.Ref && (named != "" || d.Review != by.Review || d.on != by.on) {
+			continue
+		}
+		switch {
+		case may || d.Approver == by.Approver:
+			d.no(Revoked, "%s took it back (entry %d)", by.Approver, by.Entry)
+		case person:
+			d.unsure(Revoked, "%s took it back (entry %d), and no entry tells whether it may", by.Approver, by.Entry)
 		}
 	}
 }

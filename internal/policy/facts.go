@@ -48,33 +48,37 @@ var environmentOnce = sync.OnceValues(environment)
 
 // facts is what a policy can ask of one thing at one moment.
 type facts struct {
-	p         *Policy
-	v         graph.View // at the moment
-	at        prov.Instant
-	q         Question
-	judge     *judge
-	decisions []Decision
-	members   []graph.ID // the thing and all that it was made with
-	listed    bool
+	p       *Policy
+	v       graph.View // at the moment
+	at      prov.Instant
+	q       Question
+	judge   *judge
+	weighed []Decision // nil until asked for
+	members []graph.ID // the thing and all that it was made with
+	listed  bool
 
 	looked     map[uint64]bool // entries that the current rule looked at
+	against    []uint64        // entries on which the answer to the current question may hang
+	alone      bool            // the view leaves an entry out, to ask what hangs on it
 	reasons    []string        // why the current rule does not hold
 	thresholds []prov.Instant  // moments at which something grows too old
-	shared     *facts          // of the same thing for another policy; nil: none
 	memo       map[string]any
 	asked      map[string]answered
 	spent      uint64 // of the cost that all rules together may have
 }
 
-func newFacts(p *Policy, v graph.View, q Question, shared *facts) *facts {
+func newFacts(p *Policy, v graph.View, q Question) *facts {
 	f := &facts{p: p, v: v, at: v.AsOf().Valid, q: q, memo: map[string]any{}, asked: map[string]answered{}, looked: map[uint64]bool{}}
-	if f.shared = shared; shared != nil {
-		f.judge, f.decisions = shared.judge, slices.Clone(shared.decisions)
-		return f
-	}
 	f.judge = newJudge(v, q.Thing, q.Context)
-	f.decisions = f.judge.decisions()
 	return f
+}
+
+// decisions gives every decision on the thing, in the order of the log.
+func (f *facts) decisions() []Decision {
+	if f.weighed == nil {
+		f.weighed = append([]Decision{}, f.judge.decisions()...)
+	}
+	return f.weighed
 }
 
 // ids gives the thing's content and the names of it.
@@ -82,9 +86,6 @@ func (f *facts) ids() []graph.ID { return append(slices.Clone(f.judge.content), 
 
 // closure gives the thing and all that it was made with.
 func (f *facts) closure() []graph.ID {
-	if f.shared != nil {
-		return f.shared.closure()
-	}
 	if !f.listed {
 		f.members, f.listed = query.Members(f.v, append(f.ids(), f.judge.same...), false), true
 	}
@@ -130,7 +131,7 @@ func (f *facts) param() map[string]any {
 // describe gives a thing to expressions. What is not known is absent, so that
 // an expression that needs it is unknown.
 func (f *facts) describe(id graph.ID) map[string]any {
-	content, names := contentAndNames(f.v.Always(), id)
+	content, names := Same(f.v.Always(), id)
 	r := f.v.Ref(id)
 	if r.IsDigest() && len(names) > 0 {
 		r = f.v.Ref(names[0])
@@ -174,131 +175,19 @@ func (f *facts) describe(id graph.ID) map[string]any {
 
 func (f *facts) describeDecisions() []any {
 	out := []any{}
-	for _, d := range f.decisions {
+	for _, d := range f.decisions() { // an effect that is not known is absent
 		classes := []string{}
 		for _, r := range d.Reasons {
 			classes = append(classes, r.Class)
 		}
-		out = append(out, map[string]any{"ref": d.Ref, "decision": d.Decision, "review": d.Review, "role": d.Role, "approver": d.Approver,
-			"assurance": d.Assurance, "effect": string(d.Effect), "reasons": classes, "entry": int64(d.Entry)})
+		x := map[string]any{"ref": d.Ref, "decision": d.Decision, "review": d.Review, "role": d.Role, "approver": d.Approver,
+			"assurance": d.Assurance, "reasons": classes, "entry": int64(d.Entry)}
+		if d.Effect != Uncertain {
+			x["effect"] = string(d.Effect)
+		}
+		out = append(out, x)
 	}
 	return out
-}
-
-// functions binds the questions of expressions. An argument of another type,
-// which a policy's parameters can bring, makes the question unknown: an empty
-// list or name in its place could pass.
-func (f *facts) functions() map[string]cel.LateBoundFunction {
-	out := map[string]cel.LateBoundFunction{}
-	bind := func(name string, ask func(a arguments) ref.Val) {
-		out[name] = func(_ string, args ...ref.Val) ref.Val {
-			a, err := readArguments(name, args)
-			if err != nil {
-				return f.unknown("%v", err)
-			}
-			return f.once(a.key, func() ref.Val { return ask(a) })
-		}
-	}
-	bind("approved", func(a arguments) ref.Val { return f.approved(a.text[0], a.num, "") })
-	bind("approvedWith", func(a arguments) ref.Val { return f.approved(a.text[0], a.num, a.text[1]) })
-	bind("approvedApart", func(a arguments) ref.Val { return f.approvedApart(a.list) })
-	bind("rejected", func(a arguments) ref.Val { return f.rejected(a.text[0]) })
-	bind("noticed", func(a arguments) ref.Val { return f.noticed(a.list) })
-	bind("originsKnown", func(arguments) ref.Val { return f.originsKnown() })
-	bind("licensed", func(a arguments) ref.Val { return f.licensed(a.list) })
-	bind("evaluated", func(a arguments) ref.Val { return f.evaluated(a.text[0]) })
-	bind("owned", func(arguments) ref.Val { return f.owned() })
-	bind("ancestorsApproved", func(a arguments) ref.Val { return f.ancestorsApproved(a.text[0], a.list, false) })
-	bind("thirdPartiesReviewed", func(a arguments) ref.Val { return f.ancestorsApproved(a.text[0], nil, true) })
-	bind("credentialsInDate", func(arguments) ref.Val { return f.credentialsInDate() })
-	bind("policyPinned", func(arguments) ref.Val { return f.policyPinned() })
-	bind("unchanged", func(arguments) ref.Val { return f.unchanged() })
-	return out
-}
-
-// arguments are those of one call: texts in their order, a number, a list.
-type arguments struct {
-	text []string
-	num  int
-	list []string
-	key  string // of the function with them
-}
-
-func readArguments(name string, args []ref.Val) (arguments, error) {
-	a := arguments{key: name}
-	for _, v := range args {
-		switch x := v.Value().(type) {
-		case string:
-			if x == "" {
-				return a, fmt.Errorf("%s: a name is empty", name)
-			}
-			a.text = append(a.text, x)
-			a.key += fmt.Sprintf(" %q", x)
-		case int64:
-			if x < 1 || x > 1000 {
-				return a, fmt.Errorf("%s: the number %d is not from 1 to 1000", name, x)
-			}
-			a.num = int(x)
-			a.key += fmt.Sprintf(" %d", x)
-		default:
-			n, err := v.ConvertToNative(stringsType)
-			list, ok := n.([]string)
-			if err != nil || !ok || len(list) == 0 || slices.Contains(list, "") {
-				return a, fmt.Errorf("%s takes a name, a number or a list of names, none of them empty; it was given a %s", name, v.Type().TypeName())
-			}
-			a.list = list
-			a.key += fmt.Sprintf(" %q", list)
-		}
-	}
-	return a, a.fit(name)
-}
-
-// shapes tells how many texts, numbers and lists each function takes.
-var shapes = map[string][3]int{"approved": {1, 1, 0}, "approvedWith": {2, 1, 0}, "approvedApart": {0, 0, 1}, "rejected": {1, 0, 0}, "noticed": {0, 0, 1},
-	"licensed": {0, 0, 1}, "evaluated": {1, 0, 0}, "ancestorsApproved": {1, 0, 1}, "thirdPartiesReviewed": {1, 0, 0}}
-
-func (a arguments) fit(name string) error {
-	has := [3]int{len(a.text), 0, 0}
-	if a.num > 0 {
-		has[1] = 1
-	}
-	if a.list != nil {
-		has[2] = 1
-	}
-	if has != shapes[name] {
-		return fmt.Errorf("%s was given arguments of other types than it takes", name)
-	}
-	return nil
-}
-
-// maxQuestions is how many different questions one evaluation may ask of the
-// graph. CEL counts a call as cheap; these are not.
-const maxQuestions = 256
-
-// answered is what a question gave, with what it looked at.
-type answered struct {
-	val     ref.Val
-	looked  map[uint64]bool
-	reasons []string
-}
-
-// once asks each question once, however often rules ask it.
-func (f *facts) once(key string, ask func() ref.Val) ref.Val {
-	got, ok := f.asked[key]
-	if !ok {
-		if len(f.asked) >= maxQuestions {
-			return f.unknown("the policy asks more than %d different questions", maxQuestions)
-		}
-		looked, reasons := f.looked, f.reasons
-		f.looked, f.reasons = map[uint64]bool{}, nil
-		val := ask()
-		got = answered{val, f.looked, f.reasons}
-		f.asked[key] = got
-		f.looked, f.reasons = looked, reasons
-	}
-	maps.Copy(f.looked, got.looked)
-	f.reasons = append(f.reasons, got.reasons...)
-	return got.val
 }
 
 // look notes an entry as evidence of the current rule.
@@ -316,8 +205,6 @@ func (f *facts) unknown(format string, args ...any) ref.Val {
 	return types.NewErr("unknown: %s", s)
 }
 
-var assuranceRank = map[string]int{statement.OIDCSession: 1, statement.LocalKey: 2, statement.HardwareKey: 3, statement.PasskeyUV: 4}
-
 // approved tells whether n people approved for a review, each with at least
 // the assurance that is asked for. A rejection that counts, later than an
 // approval of the same person, takes it away.
@@ -328,7 +215,7 @@ func (f *facts) approved(review string, n int, assurance string) ref.Val {
 	if assurance != "" && assuranceRank[assurance] == 0 {
 		return f.unknown("assurance %q is not known; the assurances are oidc-session, local-key, hardware-key, passkey", assurance)
 	}
-	sure, maybe, why := f.approvers(review, assurance)
+	sure, maybe, why := f.approvers(review, assurance, joined)
 	if len(sure) >= n {
 		return types.True
 	}
@@ -337,33 +224,47 @@ func (f *facts) approved(review string, n int, assurance string) ref.Val {
 	if len(sure)+len(maybe) >= n {
 		return f.unknown("%s, %d more may", missing, len(maybe))
 	}
+	if sure, maybe, _ = f.approvers(review, assurance, named); len(sure)+len(maybe) >= n {
+		return f.unknown("%s, as long as those who are stated to be one person are", missing)
+	}
 	return f.no("%s", missing)
 }
 
+// joined and named tell for whom a decision is: the person under all names
+// that are stated to be theirs, and the very name. That two names are one
+// person's can keep approvals from being enough, and then nobody knows: else
+// leaving out that statement would allow.
+func joined(d Decision) string { return d.who }
+func named(d Decision) string  { return d.Approver }
+
 // approvers gives who approved for a review: those whose approval counts, those
 // whose approval may, and why others do not.
-func (f *facts) approvers(review, assurance string) (sure, maybe map[string]bool, why []string) {
+func (f *facts) approvers(review, assurance string, of func(Decision) string) (sure, maybe map[string]bool, why []string) {
 	sure, maybe = map[string]bool{}, map[string]bool{}
-	for _, d := range f.decisions { // in the order of the log
+	for _, d := range f.decisions() { // in the order of the log
 		if d.Review != review || d.Decision != statement.Approve && d.Decision != statement.Reject {
 			continue
 		}
 		f.look(d.Entry)
-		weak := assurance != "" && assuranceRank[d.Assurance] < assuranceRank[assurance]
+		who, weak := of(d), assurance != "" && assuranceRank[d.Assurance] < assuranceRank[assurance]
 		switch {
 		case d.Decision == statement.Reject && d.Effect == Counts:
-			delete(sure, d.who)
-			delete(maybe, d.who)
+			delete(sure, who)
+			delete(maybe, who)
 			why = append(why, fmt.Sprintf("%s rejected it (entry %d): %s", d.Approver, d.Entry, d.Comment))
-		case d.Decision == statement.Reject && d.Effect == Uncertain && sure[d.who]:
-			delete(sure, d.who)
-			maybe[d.who] = true
+		case d.Decision == statement.Reject && d.Effect == Uncertain && sure[who]:
+			delete(sure, who)
+			maybe[who] = true
 		case d.Decision == statement.Reject:
 		case d.Effect == Counts && weak:
-			why = append(why, fmt.Sprintf("%s (entry %d) was signed with assurance %q, less than %s", d.Ref, d.Entry, d.Assurance, assurance))
+			says := ""
+			if d.ClaimedAssurance != "" {
+				says = fmt.Sprintf(" (its client said %q, which the signature does not show)", d.ClaimedAssurance)
+			}
+			why = append(why, fmt.Sprintf("%s (entry %d) was signed with assurance %q, less than %s%s", d.Ref, d.Entry, d.Assurance, assurance, says))
 		case d.Effect == Counts:
-			sure[d.who] = true
-			delete(maybe, d.who)
+			sure[who] = true
+			delete(maybe, who)
 		default:
 			says := "does not count"
 			if d.Effect == Uncertain {
@@ -372,8 +273,8 @@ func (f *facts) approvers(review, assurance string) (sure, maybe map[string]bool
 			for _, r := range d.Reasons {
 				why = append(why, fmt.Sprintf("%s (entry %d) %s: %s", d.Ref, d.Entry, says, r.Detail))
 			}
-			if d.Effect == Uncertain && !weak && !sure[d.who] {
-				maybe[d.who] = true
+			if d.Effect == Uncertain && !weak && !sure[who] {
+				maybe[who] = true
 			}
 		}
 	}
@@ -386,18 +287,24 @@ func (f *facts) approvedApart(reviews []string) ref.Val {
 	if len(reviews) == 0 || len(reviews) > 8 {
 		return f.unknown("approvedApart takes 1 to 8 reviews")
 	}
-	certain, possible := make([]map[string]bool, len(reviews)), make([]map[string]bool, len(reviews))
-	for i, r := range reviews {
-		sure, maybe, _ := f.approvers(r, "")
-		certain[i] = sure
-		possible[i] = maps.Clone(sure)
-		maps.Copy(possible[i], maybe)
+	sets := func(of func(Decision) string) (certain, possible []map[string]bool) {
+		for _, r := range reviews {
+			sure, maybe, _ := f.approvers(r, "", of)
+			all := maps.Clone(sure)
+			maps.Copy(all, maybe)
+			certain, possible = append(certain, sure), append(possible, all)
+		}
+		return certain, possible
 	}
+	certain, possible := sets(joined)
+	_, apartByName := sets(named)
 	switch {
 	case apart(certain):
 		return types.True
 	case apart(possible):
 		return f.unknown("whether the approvals for %s are of different people and count", strings.Join(reviews, " and "))
+	case apart(apartByName):
+		return f.unknown("the approvals for %s are under different names, which are stated to be one person's", strings.Join(reviews, " and "))
 	}
 	return f.no("the approvals for %s are not of different people", strings.Join(reviews, " and "))
 }
@@ -430,23 +337,23 @@ func apart(sets []map[string]bool) bool {
 }
 
 // rejected tells whether a rejection of the review counts that no approval of
-// the same person, later and sure to count, follows.
+// the same person under the same name, later and sure to count, follows.
 func (f *facts) rejected(review string) ref.Val {
 	last := map[string]*rejection{}
-	for _, d := range f.decisions { // in the order of the log
+	for _, d := range f.decisions() { // in the order of the log
 		if d.Review != review || d.Effect == NoEffect {
 			continue
 		}
 		switch {
 		case d.Decision == statement.Reject:
 			f.look(d.Entry)
-			if was := last[d.who]; was == nil || was.maybe || d.Effect == Counts {
-				last[d.who] = &rejection{d, d.Effect != Counts}
+			if was := last[d.Approver]; was == nil || was.maybe || d.Effect == Counts {
+				last[d.Approver] = &rejection{d, d.Effect != Counts}
 			}
 		case d.Decision == statement.Approve && d.Effect == Counts:
-			delete(last, d.who)
-		case d.Decision == statement.Approve && last[d.who] != nil:
-			last[d.who].maybe = true
+			delete(last, d.Approver)
+		case d.Decision == statement.Approve && last[d.Approver] != nil:
+			last[d.Approver].maybe = true
 		}
 	}
 	yes := false
@@ -493,6 +400,9 @@ func (f *facts) waive(o *Outcome) {
 				slices.Sort(o.Entries)
 				return
 			}
+			if w.Effect == Uncertain && !slices.ContainsFunc(w.Reasons, func(r Reason) bool { return r.Class == RoleUnknown }) {
+				o.Outcome = Unknown // whether it is accepted
+			}
 			for _, r := range w.Reasons {
 				o.Reasons = append(o.Reasons, fmt.Sprintf("the waiver of %s does not count: %s", text, r.Detail))
 			}
@@ -518,6 +428,7 @@ func (f *facts) evaluated(within string) ref.Val {
 	if err != nil || limit <= 0 {
 		return f.unknown("evaluated(%q): write a duration such as \"720h\"", within)
 	}
+	f.toldOfEvaluations()
 	newest, entry := prov.Beginning, uint64(0)
 	for _, id := range f.ids() {
 		for r := range f.v.In(id) {
@@ -546,4 +457,23 @@ func (f *facts) evaluated(within string) ref.Val {
 		return types.True
 	}
 	return f.no("the newest evaluation ended at %s (entry %d), more than %s before", newest, entry, within)
+}
+
+// toldOfEvaluations notes the entries that tell of what used the thing: that
+// something was no evaluation, or failed, can be what keeps it from counting.
+func (f *facts) toldOfEvaluations() {
+	for _, id := range f.ids() {
+		for r := range f.v.In(id) {
+			if r.Type() != prov.Used {
+				continue
+			}
+			var entries []uint64
+			for c := range f.v.EverTimes(r.From()) {
+				entries = append(entries, c.Entry)
+			}
+			if slices.Sort(entries); len(slices.Compact(entries)) > 1 {
+				f.against = append(f.against, entries...)
+			}
+		}
+	}
 }

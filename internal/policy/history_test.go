@@ -139,7 +139,9 @@ func (h *book) record(lines []string) string {
 		}
 		verb, rest, _ := strings.Cut(strings.TrimSpace(rest), " ")
 		e := entry{by: by, at: h.day(day)}
-		e.pred, e.subjects = h.predicate(verb, h.words(rest), by, e.at)
+		words := h.words(rest)
+		e.file = words.get["key"] == "file"
+		e.pred, e.subjects = h.predicate(verb, words, by, e.at)
 		fmt.Fprintf(&out, "%d\n", len(h.entries))
 		h.entries = append(h.entries, e)
 	}
@@ -168,6 +170,9 @@ func (h *book) predicate(verb string, s said, by string, at time.Time) (statemen
 		return &statement.Identity{Mode: mode, Source: "hr", At: when, Items: []statement.IdentityItem{it}}, []statement.Subject{thing(it.Ref, nil)}
 	case "entity":
 		e := &statement.Entity{State: "registered", At: when, Owner: get["owner"], Origin: get["origin"], Licence: get["licence"]}
+		if get["at"] != "" {
+			e.At = h.time(get["at"])
+		}
 		if get["same"] != "" {
 			e.State, e.SameAs = "same-as", []statement.Resource{h.resource(get["same"])}
 		}
@@ -255,7 +260,7 @@ func (h *book) ask(line string) asking {
 	if s.get["known"] != "" {
 		fmt.Sscan(s.get["known"], &asOf.Known)
 	}
-	out := asking{said: s, v: g.At(asOf), q: Question{Context: Context{Log: testLog, Environment: s.get["env"]}}}
+	out := asking{said: s, v: g.At(asOf), q: Question{Context: Context{Log: testLog, Environment: s.get["env"], Stewards: []string{"sa:hr", "sa:ops"}}}}
 	out.q.Planned.RunsAs = list(s.get["runs-as"])
 	if s.what != "-" {
 		x := h.thing(s.what)
@@ -337,7 +342,7 @@ func (h *book) decisions(x asking) string {
 }
 
 func (h *book) valid(x asking, rules string) string {
-	got, err := Valid(h.rules(rules), x.v, x.q)
+	got, err := Valid(h.rules(rules), x.v, x.q, Bounds{})
 	if err != nil {
 		return err.Error() + "\n"
 	}
@@ -355,11 +360,14 @@ func (h *book) valid(x asking, rules string) string {
 }
 
 func (h *book) inForce(x asking) string {
-	ps, err := InForce(x.v, x.q.Context.Environment)
+	ps, idle, err := InForce(x.v, x.q.Context)
 	if err != nil {
 		return short("error: " + err.Error() + "\n")
 	}
 	var out strings.Builder
+	for _, why := range idle {
+		fmt.Fprintln(&out, why)
+	}
 	for _, p := range ps {
 		fmt.Fprintf(&out, "%s: %s\n", p.Source, p.Rules[0].Require)
 	}

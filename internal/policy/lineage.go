@@ -29,18 +29,22 @@ func (f *facts) noticed(kinds []string) ref.Val {
 			return f.unknown("noticed: %q is no kind of notice; the kinds are %s", k, strings.Join(noticeKinds, ", "))
 		}
 	}
-	found := false
+	found, notices := false, []uint64{}
 	for _, id := range f.closure() {
 		for r := range f.v.Out(id) {
 			x := f.v.Relation(r)
 			if x.Type == prov.SubjectOf && slices.Contains(kinds, x.Role) {
-				found = true
+				if !found { // one suffices: what it does not hang on, the answer does not
+					f.leadsTo(id)
+				}
+				found, notices = true, append(notices, x.Entry)
 				f.look(x.Entry)
-				f.reasons = append(f.reasons, label(f.v, id)+" is "+x.Role+": "+label(f.v, x.To)+since(x))
+				f.reasons = append(f.reasons, Label(f.v, id)+" is "+x.Role+": "+Label(f.v, x.To)+since(x))
 			}
 		}
 	}
-	if found {
+	if found { // a notice is what allows less
+		f.against = slices.DeleteFunc(f.against, func(e uint64) bool { return slices.Contains(notices, e) })
 		return types.True
 	}
 	if gaps := f.gaps(); len(gaps) > 0 {
@@ -79,16 +83,13 @@ func (f *facts) gap(id graph.ID) string {
 	switch r.Kind {
 	case prov.Dataset, prov.FeatureSet, prov.Model, prov.Prompt, prov.Code, prov.Image, prov.Agent, prov.File, prov.Column, prov.Document:
 	case prov.Activity:
-		if f.v.Attributes(id)["inputsCompleteness"] == "best-effort" {
-			return r.String() + ": it may have read more than is recorded (its inputs are known by best effort)"
-		}
-		return ""
+		return f.inputsGap(id)
 	default:
 		if !r.IsDigest() {
 			return ""
 		}
 	}
-	content, names := contentAndNames(f.v, id)
+	content, names := Same(f.v, id)
 	for _, x := range append(content, names...) {
 		if o := f.v.Attributes(x)["origin"]; o != "" && o != "unknown" {
 			return ""
@@ -100,7 +101,25 @@ func (f *facts) gap(id graph.ID) string {
 			}
 		}
 	}
-	return label(f.v, id) + ": no entry says how it was made or where it came from"
+	return Label(f.v, id) + ": no entry says how it was made or where it came from"
+}
+
+// inputsGap says why nobody knows what an activity used: its inputs are known
+// by best effort only, or no entry tells any, nor that there were none.
+func (f *facts) inputsGap(id graph.ID) string {
+	known := f.v.Attributes(id)["inputsCompleteness"]
+	if known == "best-effort" {
+		return f.v.Ref(id).String() + ": it may have read more than is recorded (its inputs are known by best effort)"
+	}
+	if known != "" {
+		return ""
+	}
+	for r := range f.v.Out(id) {
+		if r.Type() == prov.Used {
+			return ""
+		}
+	}
+	return f.v.Ref(id).String() + ": no entry tells what it used, or that it used nothing"
 }
 
 func (f *facts) originsKnown() ref.Val {
@@ -117,24 +136,30 @@ func (f *facts) originsKnown() ref.Val {
 func (f *facts) licensed(allowed []string) ref.Val {
 	bad, missing := false, []string{}
 	for _, id := range f.closure() {
+		if f.v.IsDigest(id) && len(f.kindsOf(id)) == 0 { // it may be a model or a dataset
+			missing = append(missing, f.v.Ref(id).String()+": no entry tells of what kind it is")
+		}
 		if k := f.v.Ref(id).Kind; k != prov.Model && k != prov.Dataset {
 			continue
 		}
 		ls := f.licences(id)
 		if len(ls) == 0 && !f.made(id) {
-			missing = append(missing, label(f.v, id)+": no entry tells its licence")
+			missing = append(missing, Label(f.v, id)+": no entry tells its licence")
 		}
 		for _, l := range ls {
 			if !slices.ContainsFunc(allowed, func(a string) bool { return strings.EqualFold(a, l) }) {
+				if !bad {
+					f.leadsTo(id)
+				}
 				bad = true
-				f.reasons = append(f.reasons, label(f.v, id)+" has the licence "+l)
+				f.reasons = append(f.reasons, Label(f.v, id)+" has the licence "+l)
 			}
 		}
 	}
 	if bad {
 		return types.False
 	}
-	if len(missing) > 0 {
+	if missing = append(missing, f.gaps()...); len(missing) > 0 {
 		f.reasons = append(f.reasons, missing...)
 		return types.NewErr("unknown: the licence of everything")
 	}
@@ -165,7 +190,7 @@ func (f *facts) licences(id graph.ID) []string {
 
 // made tells whether the log knows an activity that made the thing.
 func (f *facts) made(id graph.ID) bool {
-	content, names := contentAndNames(f.v, id)
+	content, names := Same(f.v, id)
 	for _, x := range append(content, names...) {
 		for r := range f.v.Out(x) {
 			if r.Type() == prov.GeneratedBy || r.Type() == prov.GeneratedByStated {
@@ -200,7 +225,7 @@ func (f *facts) unchanged() ref.Val {
 		}
 		slices.Sort(contents)
 		if contents = slices.Compact(contents); len(contents) > 1 {
-			return f.no("%s stands for %d contents: %s", f.v.Ref(n), len(contents), strings.Join(contents, ", "))
+			return f.unknown("%s stands for %d contents: %s", f.v.Ref(n), len(contents), strings.Join(contents, ", "))
 		}
 	}
 	if len(f.judge.content) == 0 {
@@ -220,6 +245,10 @@ func (f *facts) ancestorsApproved(review string, kinds []string, outside bool) r
 		in[id] = true
 	}
 	for _, id := range members {
+		if why := f.gap(id); outside && why != "" && !f.askedOfOutside(id, in) {
+			unsure = true
+			f.reasons = append(f.reasons, why)
+		}
 		if slices.Contains(f.ids(), id) || f.v.Ref(id).Class() != prov.ClassEntity && !f.v.IsDigest(id) || f.askedAsContent(id, in) {
 			continue
 		}
@@ -238,10 +267,13 @@ func (f *facts) ancestorsApproved(review string, kinds []string, outside bool) r
 			f.reasons = append(f.reasons, f.v.Ref(id).String()+": no entry tells of what kind it is")
 		case maybe:
 			unsure = true
-			f.reasons = append(f.reasons, label(f.v, id)+": whether its approval for the "+review+" review counts is not known")
+			f.reasons = append(f.reasons, Label(f.v, id)+": whether its approval for the "+review+" review counts is not known")
 		default:
+			if !bad {
+				f.leadsTo(id)
+			}
 			bad = true
-			f.reasons = append(f.reasons, label(f.v, id)+": it has no approval for the "+review+" review that counts")
+			f.reasons = append(f.reasons, Label(f.v, id)+": it has no approval for the "+review+" review that counts")
 		}
 	}
 	if bad {
@@ -255,6 +287,15 @@ func (f *facts) ancestorsApproved(review string, kinds []string, outside bool) r
 		return types.NewErr("unknown: whether everything is approved")
 	}
 	return types.True
+}
+
+// askedOfOutside tells whether a member of the lineage is asked about as one
+// that comes from outside: then its review stands for where it came from.
+func (f *facts) askedOfOutside(id graph.ID, in map[graph.ID]bool) bool {
+	if slices.Contains(f.ids(), id) {
+		return false
+	}
+	return f.askedAsContent(id, in) || slices.ContainsFunc(f.kindsOf(id), comesFromOutside)
 }
 
 // approvedFor tells whether one thing has an approval for a review that counts,
@@ -309,18 +350,20 @@ func comesFromOutside(k prov.Kind) bool {
 
 // deployments gives the deployments of the thing that are live in the
 // environment at the moment.
-func (f *facts) deployments() []graph.ID {
+func (f *facts) deployments() []graph.ID { return f.deployedIn(f.v) }
+
+func (f *facts) deployedIn(v graph.View) []graph.ID {
 	var out []graph.ID
 	env := f.q.Context.Environment
 	for _, id := range f.ids() {
 		if f.v.Ref(id).Kind == prov.Deployment {
 			out = append(out, id)
 		}
-		for r := range f.v.In(id) {
+		for r := range v.In(id) {
 			if r.Type() != prov.Deployed {
 				continue
 			}
-			for o := range f.v.Out(r.From()) {
+			for o := range v.Out(r.From()) {
 				if o.Type() == prov.DeployedTo && f.v.Ref(o.To()).String() == "env:"+strings.TrimPrefix(env, "env:") {
 					out = append(out, r.From())
 				}
@@ -339,6 +382,7 @@ func (f *facts) credentialsInDate() ref.Val {
 		for r := range f.v.Out(d) {
 			if r.Type() == prov.RunsAs {
 				holders = append(holders, r.To())
+				f.against = append(f.against, f.v.Relation(r).Entry)
 			}
 		}
 	}
@@ -365,11 +409,15 @@ func (f *facts) credentialsInDate() ref.Val {
 				f.reasons = append(f.reasons, why)
 			default:
 				bad = true
+				f.against = append(f.against, x.Entry)
+				f.tellOf(x.To)
 				f.reasons = append(f.reasons, why)
 			}
 		}
 	}
 	switch {
+	case bad && f.otherwiseBefore():
+		return f.unknown("an earlier deployment there ran as somebody else; ask with --runs-as")
 	case bad:
 		return types.False
 	case unsure:
@@ -419,12 +467,12 @@ func (f *facts) told(id graph.ID, key string) (prov.Instant, bool) {
 // inDate says what is wrong with the dates of a credential that a holder has.
 // ok says that nothing is known to be.
 func (f *facts) inDate(holder graph.ID, x graph.Relation) (ok bool, why string) {
-	name := label(f.v, x.To)
+	name := Label(f.v, x.To)
 	attrs := f.v.Always().Attributes(x.To)
 	t, err := prov.ParseTime(attrs["expiresAt"])
 	switch {
 	case err == nil && f.at >= prov.At(t):
-		return false, name + " of " + label(f.v, holder) + " expired at " + attrs["expiresAt"]
+		return false, name + " of " + Label(f.v, holder) + " expired at " + attrs["expiresAt"]
 	case err == nil:
 		return true, ""
 	case attrs["state"] == "retired":
@@ -448,9 +496,51 @@ func (f *facts) policyPinned() ref.Val {
 				pinned = pinned || f.v.IsDigest(x.To)
 			}
 		}
+		if !pinned && f.pinnedBefore() {
+			return f.unknown("%s names no policy bundle by its content, and another deployment of it there did", f.v.Ref(d))
+		}
 		if !pinned {
 			return f.no("%s names no policy bundle by its content", f.v.Ref(d))
 		}
 	}
 	return types.True
+}
+
+// everDeployed gives all deployments of the thing in the environment, whether
+// or not others have taken their place: without those they would be live.
+func (f *facts) everDeployed() []graph.ID { return f.deployedIn(f.v.Always()) }
+
+// pinnedBefore tells whether any deployment there named its bundle by content.
+func (f *facts) pinnedBefore() bool {
+	for _, d := range f.everDeployed() {
+		for r := range f.v.Always().Out(d) {
+			if r.Type() == prov.GovernedBy && f.v.IsDigest(r.To()) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// otherwiseBefore tells whether a deployment there that is not live ran as
+// somebody else: without what took its place, that would be asked about.
+func (f *facts) otherwiseBefore() bool {
+	who, live := map[graph.ID]bool{}, f.deployments()
+	now := map[graph.ID]bool{}
+	for _, d := range live {
+		for r := range f.v.Out(d) {
+			now[r.To()] = true
+		}
+	}
+	for _, d := range f.everDeployed() {
+		if slices.Contains(live, d) {
+			continue
+		}
+		for r := range f.v.Always().Out(d) {
+			if r.Type() == prov.RunsAs && !now[r.To()] {
+				who[r.To()] = true
+			}
+		}
+	}
+	return len(who) > 0
 }

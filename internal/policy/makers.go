@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/stemma-lineage/stemma/internal/graph"
@@ -11,22 +12,35 @@ import (
 // makers is who made a thing: the identities of the activities that generated
 // it, whom they acted for, and who owns those that are no persons.
 type makers struct {
-	j       *judge
-	who     map[graph.ID]string // how each is a maker, in words
-	teams   map[graph.ID]string // teams whose members count as makers
-	unknown []string            // what is not known, in words
+	who     map[graph.ID]trace // how each is a maker
+	teams   map[graph.ID]trace // teams whose members count as makers
+	unknown []string           // what is not known, in words
 }
 
-// findMakers looks for the makers of a thing under all its names. The walk is
-// over identities and is bounded by their number.
-func findMakers(j *judge, ids []graph.ID) makers {
-	v := j.v
-	m := makers{j: j, who: map[graph.ID]string{}, teams: map[graph.ID]string{}}
+// trace says how something is known: in words, and by which entries.
+type trace struct {
+	how string
+	via []uint64
+}
+
+func (t trace) then(entry uint64, how string) trace {
+	return trace{how, append(slices.Clone(t.via), entry)}
+}
+
+// findMakers looks for the makers of a thing under all its names, which come
+// with the entries that say that they are its. The walk is over identities and
+// is bounded by their number.
+func findMakers(v graph.View, ids map[graph.ID][]uint64) makers {
+	m := makers{who: map[graph.ID]trace{}, teams: map[graph.ID]trace{}}
 	made := false
-	for _, id := range ids {
-		for r := range v.OutOf(id, prov.Relations(prov.GeneratedBy, prov.GeneratedByStated)) {
+	for _, id := range sortedIDs(ids) {
+		for r := range v.Out(id) {
+			x := v.Relation(r)
+			if x.Type != prov.GeneratedBy && x.Type != prov.GeneratedByStated {
+				continue
+			}
 			made = true
-			m.activity(v, r.To())
+			m.activity(v, x.To, trace{via: ids[id]}.then(x.Entry, ""))
 		}
 	}
 	if !made {
@@ -37,12 +51,14 @@ func findMakers(j *judge, ids []graph.ID) makers {
 	return m
 }
 
-func (m *makers) activity(v graph.View, act graph.ID) {
+func (m *makers) activity(v graph.View, act graph.ID, t trace) {
 	name, named := v.Ref(act).String(), false
-	for r := range v.OutOf(act, prov.Relations(prov.AssociatedWith, prov.ActedOnBehalfOf)) {
+	for r := range v.Out(act) {
 		x := v.Relation(r)
-		named = true
-		m.identity(v, x.To, fmt.Sprintf("%s ran %s (entry %d)", v.Ref(x.To), name, x.Entry))
+		if x.Type == prov.AssociatedWith || x.Type == prov.ActedOnBehalfOf {
+			named = true
+			m.identity(v, x.To, t.then(x.Entry, fmt.Sprintf("%s ran %s (entry %d)", v.Ref(x.To), name, x.Entry)))
+		}
 	}
 	if !named {
 		m.unknown = append(m.unknown, fmt.Sprintf("no entry says who ran %s", name))
@@ -51,17 +67,17 @@ func (m *makers) activity(v graph.View, act graph.ID) {
 
 // registered takes the owner of what no activity made as its maker, and of a
 // deployment who deployed.
-func (m *makers) registered(v graph.View, ids []graph.ID) {
+func (m *makers) registered(v graph.View, ids map[graph.ID][]uint64) {
 	owned := false
-	for _, id := range ids {
-		for r := range v.OutOf(id, prov.Relations(prov.OwnedBy, prov.AssociatedWith)) {
+	for _, id := range sortedIDs(ids) {
+		for r := range v.Out(id) {
 			switch x := v.Relation(r); x.Type {
 			case prov.OwnedBy:
 				owned = true
-				m.identity(v, x.To, fmt.Sprintf("%s owns it (entry %d)", v.Ref(x.To), x.Entry))
+				m.identity(v, x.To, trace{via: ids[id]}.then(x.Entry, fmt.Sprintf("%s owns it (entry %d)", v.Ref(x.To), x.Entry)))
 			case prov.AssociatedWith: // of a deployment
 				owned = true
-				m.identity(v, x.To, fmt.Sprintf("%s did it (entry %d)", v.Ref(x.To), x.Entry))
+				m.identity(v, x.To, trace{via: ids[id]}.then(x.Entry, fmt.Sprintf("%s did it (entry %d)", v.Ref(x.To), x.Entry)))
 			}
 		}
 	}
@@ -72,30 +88,33 @@ func (m *makers) registered(v graph.View, ids []graph.ID) {
 
 // identity adds an identity and, if it is no person, who was ever behind it:
 // inventories are often made after the fact.
-func (m *makers) identity(v graph.View, id graph.ID, how string) {
+func (m *makers) identity(v graph.View, id graph.ID, t trace) {
 	type step struct {
-		id  graph.ID
-		how string
+		id graph.ID
+		trace
 	}
-	for todo := []step{{id, how}}; len(todo) > 0; {
+	for todo := []step{{id, t}}; len(todo) > 0; {
 		s := todo[0]
 		todo = todo[1:]
-		if m.who[s.id] != "" || m.teams[s.id] != "" {
+		if m.who[s.id].how != "" || m.teams[s.id].how != "" {
 			continue
 		}
 		switch v.Ref(s.id).Kind {
 		case prov.Person:
-			m.who[s.id] = s.how
+			m.who[s.id] = s.trace
 			continue
 		case prov.Team, prov.Org, prov.Role:
-			m.teams[s.id] = s.how
+			m.teams[s.id] = s.trace
 			continue
 		}
-		m.who[s.id] = s.how
+		m.who[s.id] = s.trace
 		behind := false
-		for _, x := range m.j.behind(s.id) {
-			behind = true
-			todo = append(todo, step{x.To, fmt.Sprintf("%s answers for %s (entry %d), and %s", v.Ref(x.To), v.Ref(s.id), x.Entry, s.how)})
+		for r := range v.Out(s.id) {
+			x := v.Relation(r)
+			if x.Type == prov.OwnedBy || x.Type == prov.ActedOnBehalfOf {
+				behind = true
+				todo = append(todo, step{x.To, s.then(x.Entry, fmt.Sprintf("%s answers for %s (entry %d), and %s", v.Ref(x.To), v.Ref(s.id), x.Entry, s.how))})
+			}
 		}
 		if !behind {
 			m.unknown = append(m.unknown, fmt.Sprintf("no entry says who owns %s", v.Ref(s.id)))
@@ -104,37 +123,27 @@ func (m *makers) identity(v graph.View, id graph.ID, how string) {
 }
 
 // weigh asks whether a person, under whatever name, is among the makers, or in
-// a team that is. member is all that the person belongs to.
-func (m *makers) weigh(d *Decision, v graph.View, who graph.ID, member []graph.Relation) {
-	for _, id := range sameAs(v, who) {
-		if how := m.who[id]; how != "" {
-			d.no(OwnWork, "%s", how)
-			return
+// a team that is. names come with the entries that say that they are those of
+// the person, and ties are all that the person belongs to.
+func (m *makers) weigh(d *Decision, v graph.View, names map[graph.ID][]uint64, ties []tie) (rs []Reason) {
+	for _, id := range sortedIDs(names) {
+		if t := m.who[id]; t.how != "" {
+			return []Reason{{Class: OwnWork, Detail: t.how, sure: true, via: slices.Concat(names[id], t.via)}}
 		}
 	}
-	for _, x := range member {
-		if m.teams[x.To] != "" {
-			d.no(OwnWork, "%s is a member of %s (entry %d), and %s", d.Approver, v.Ref(x.To), x.Entry, m.teams[x.To])
-			return
+	for _, x := range ties {
+		if t := m.teams[x.To]; t.how != "" {
+			return []Reason{{Class: OwnWork, Detail: fmt.Sprintf("%s is a member of %s (entry %d), and %s", d.Approver, v.Ref(x.To), x.Entry, t.how),
+				sure: true, via: slices.Concat(x.via, t.via)}}
 		}
 	}
-	if len(m.teams) > 0 && len(member) == 0 {
-		d.unsure(AuthorUnknown, "a team made it, and no entry tells the teams of %s", d.Approver)
+	if len(m.teams) > 0 && len(ties) == 0 {
+		rs = append(rs, Reason{Class: AuthorUnknown, Detail: fmt.Sprintf("a team made it, and no entry tells the teams of %s", d.Approver)})
 	}
 	for _, u := range m.unknown {
-		d.unsure(AuthorUnknown, "%s", u)
+		rs = append(rs, Reason{Class: AuthorUnknown, Detail: u})
 	}
+	return rs
 }
 
-func (j *judge) behind(id graph.ID) []graph.Relation {
-	if j.ctx.Memory != nil {
-		return j.ctx.Memory.Behind(id)
-	}
-	return Behind(j.v, id)
-}
-
-// Behind gives who owns an identity, and for whom it acts, each once as
-// Memberships does.
-func Behind(v graph.View, id graph.ID) []graph.Relation {
-	return once(v, id, prov.Relations(prov.OwnedBy, prov.ActedOnBehalfOf))
-}
+func sortedIDs(ids map[graph.ID][]uint64) []graph.ID { return slices.Sorted(maps.Keys(ids)) }

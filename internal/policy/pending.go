@@ -29,7 +29,7 @@ func Pending(v graph.View) []Asked {
 			if x := v.Relation(r); x.Type == prov.RequestedBy && !decided(v, x) {
 				j := judge{v: v, at: prov.Forever}
 				d := j.read(x, x.From)
-				_, names := contentAndNames(v, x.From)
+				_, names := Same(v, x.From)
 				subject := v.Ref(x.From).String()
 				if len(names) > 0 {
 					subject = v.Ref(slices.Min(names)).String()

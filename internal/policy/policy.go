@@ -8,14 +8,12 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"sort"
+	"slices"
 	"strings"
 
 	"cel.dev/cel-go/cel"
 	"go.yaml.in/yaml/v3"
 
-	"github.com/stemma-lineage/stemma/internal/graph"
-	"github.com/stemma-lineage/stemma/prov"
 	"github.com/stemma-lineage/stemma/statement"
 )
 
@@ -172,7 +170,7 @@ func Library() []string {
 	for _, f := range files {
 		out = append(out, strings.TrimSuffix(f.Name(), ".yaml"))
 	}
-	sort.Strings(out)
+	slices.Sort(out)
 	return out
 }
 
@@ -189,89 +187,4 @@ func FromLibrary(name string) ([]byte, error) {
 func (p *Policy) Digest() []byte {
 	sum := sha256.Sum256([]byte(p.Text))
 	return sum[:]
-}
-
-// Logged reads a policy out of the log. Its text was signed and recorded; that
-// it is the text of the digest under which it was recorded, and that it
-// compiles, is found out here.
-func Logged(v graph.View, id graph.ID) (*Policy, error) {
-	text, err := textOf(v, id)
-	if err != nil {
-		return nil, err
-	}
-	p, err := Parse([]byte(text))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", v.Ref(id), err)
-	}
-	p.Source = v.Ref(id).String()
-	return p, nil
-}
-
-// textOf gives the one text of a policy.
-func textOf(v graph.View, id graph.ID) (string, error) {
-	content, names := identify(v.Always(), id)
-	found := ""
-	for _, x := range append(content, names...) {
-		text := v.Attributes(x)["text"]
-		if text == "" {
-			continue
-		}
-		if d := v.Ref(x); d.Kind == prov.SHA256 && d.Name != fmt.Sprintf("%x", sha256.Sum256([]byte(text))) {
-			return "", fmt.Errorf("%s: a text was recorded under %s that does not have this digest", v.Ref(id), d)
-		}
-		if found != "" && found != text {
-			return "", fmt.Errorf("%s stands for several texts; name the policy by its digest", v.Ref(id))
-		}
-		found = text
-	}
-	if found == "" {
-		return "", fmt.Errorf("%s is no policy that is in force as of then; stemma policy add puts one in force", v.Ref(id))
-	}
-	return found, nil
-}
-
-// InForce gives the policies in force for an environment: of each series the
-// version that is current as of the view, in the order of their names. One
-// that does not compile, or of which the current version has no text while an
-// earlier one had, is an error, for nothing may pass it.
-func InForce(v graph.View, env string) ([]*Policy, error) {
-	var out []*Policy
-	for id := graph.ID(1); int(id) < v.Len(); id++ {
-		if !bytes.HasPrefix(v.Key(id), []byte("policy:")) || !v.Known(id) {
-			continue
-		}
-		r := v.Ref(id)
-		if r.Version != "" {
-			continue
-		}
-		current, ever := graph.None, false
-		for _, ver := range v.Versions(id) {
-			if ver.Written && ver.At <= v.AsOf().Valid {
-				current = ver.ID // versions come in the order of their times
-				ever = ever || hasText(v, ver.ID)
-			}
-		}
-		if !ever { // a bundle of another engine
-			continue
-		}
-		p, err := Logged(v, current)
-		if err != nil {
-			return nil, err
-		}
-		if p.Covers(env) {
-			out = append(out, p)
-		}
-	}
-	sort.Slice(out, func(i, j int) bool { return out[i].Source < out[j].Source })
-	return out, nil
-}
-
-func hasText(v graph.View, id graph.ID) bool {
-	content, names := identify(v.Always(), id)
-	for _, x := range append(content, names...) {
-		if v.Attributes(x)["text"] != "" {
-			return true
-		}
-	}
-	return false
 }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"container/heap"
+	"errors"
 	"slices"
 
 	"github.com/stemma-lineage/stemma/internal/graph"
@@ -41,23 +42,42 @@ type Validity struct {
 	// log said at that moment itself.
 	AsItWas []Interval `json:"asItWas"`
 	AsKnown []Interval `json:"asKnown"`
+	// Truncated says that a list ends before all moments at which something
+	// changes were looked at; its last interval ends where it was cut off.
+	Truncated bool `json:"truncated"`
 }
 
+// ErrStopped says that a question was stopped before its answer was whole.
+var ErrStopped = errors.New("it was stopped before the answer was whole")
+
+// Bounds limit how much is evaluated.
+type Bounds struct {
+	Moments int         // in each list; 0: all
+	Stop    func() bool // tells whether to stop; nil: never
+}
+
+func (b Bounds) stopped() bool { return b.Stop != nil && b.Stop() }
+
 // Valid evaluates a policy at every moment at which its verdict on a thing can
-// change, and gives the intervals between them.
-func Valid(p *Policy, v graph.View, q Question) (*Validity, error) {
+// change, and gives the intervals between them. When it is stopped, the error
+// is [ErrStopped].
+func Valid(p *Policy, v graph.View, q Question, b Bounds) (*Validity, error) {
 	v = v.Always()
-	out := &Validity{Policy: p.Source, Subject: label(v, q.Thing), Environment: q.Context.Environment, LogSize: v.AsOf().Known}
-	pts := points(v, q)
-	var err error
-	if out.AsItWas, err = intervals(p, q, pts, v.When); err != nil {
+	out := &Validity{Policy: p.Source, Subject: Label(v, q.Thing), Environment: q.Context.Environment, LogSize: v.AsOf().Known}
+	pts, err := points(v, q, b)
+	if err != nil {
 		return nil, err
 	}
-	out.AsKnown, err = intervals(p, q, pts, v.AsKnownAt)
+	cut, cutToo := false, false
+	if out.AsItWas, cut, err = intervals(p, q, pts, v.When, b); err != nil {
+		return nil, err
+	}
+	out.AsKnown, cutToo, err = intervals(p, q, pts, v.AsKnownAt, b)
+	out.Truncated = cut || cutToo
 	return out, err
 }
 
-func intervals(p *Policy, q Question, pts moments, at func(prov.Instant) graph.View) ([]Interval, error) {
+func intervals(p *Policy, q Question, pts moments, at func(prov.Instant) graph.View, b Bounds) (list []Interval, cut bool, err error) {
 	queue := &instants{}
 	for t := range pts {
 		*queue = append(*queue, t)
@@ -78,22 +98,30 @@ func intervals(p *Policy, q Question, pts moments, at func(prov.Instant) graph.V
 		return nil
 	}
 	if queue.Len() == 0 {
-		return out, add(0, prov.Beginning)
+		err := add(0, prov.Beginning)
+		return out, false, err
 	}
 	if err := add((*queue)[0]-1, prov.Beginning); err != nil {
-		return nil, err
+		return nil, false, err
 	}
+	n := 0
 	for last := prov.Beginning; queue.Len() > 0; {
 		t := heap.Pop(queue).(prov.Instant)
 		if t == last {
 			continue
 		}
+		if b.stopped() {
+			return nil, false, ErrStopped
+		}
+		if n++; b.Moments > 0 && n > b.Moments {
+			return merge(out, t), true, nil
+		}
 		last = t
 		if err := add(t, t); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
-	return merge(out), nil
+	return merge(out, prov.Forever), false, nil
 }
 
 func interval(v *Verdict, from prov.Instant, pts moments) Interval {
@@ -108,8 +136,9 @@ func interval(v *Verdict, from prov.Instant, pts moments) Interval {
 	return i
 }
 
-// merge joins neighbours that say the same of the same rules.
-func merge(is []Interval) []Interval {
+// merge joins neighbours that say the same of the same rules. The last ends at
+// end.
+func merge(is []Interval, end prov.Instant) []Interval {
 	var out []Interval
 	for _, i := range is {
 		if n := len(out); n > 0 && out[n-1].Validity == i.Validity && slices.Equal(out[n-1].Rules, i.Rules) {
@@ -119,6 +148,9 @@ func merge(is []Interval) []Interval {
 		}
 		i.to = prov.Forever
 		out = append(out, i)
+	}
+	if n := len(out); n > 0 {
+		out[n-1].to, out[n-1].To = end, end.String()
 	}
 	return out
 }
@@ -165,7 +197,7 @@ func (m moments) add(t prov.Instant, entry uint64) {
 // any relation, ever told, leads to from the thing, from its deployments, from
 // the activities that used it, and from who is planned to run it. That is more
 // than any rule looks at; what changes nothing is merged away.
-func points(v graph.View, q Question) moments {
+func points(v graph.View, q Question, b Bounds) (moments, error) {
 	m := moments{}
 	seen := map[graph.ID]bool{}
 	var todo []graph.ID
@@ -176,7 +208,7 @@ func points(v graph.View, q Question) moments {
 		}
 	}
 	push(q.Thing)
-	content, names := contentAndNames(v, q.Thing)
+	content, names := Same(v, q.Thing)
 	group := append(append([]graph.ID{q.Thing}, content...), names...)
 	for _, id := range group {
 		push(id)
@@ -193,7 +225,10 @@ func points(v graph.View, q Question) moments {
 			push(v.Lookup(r))
 		}
 	}
-	for len(todo) > 0 {
+	for n := 0; len(todo) > 0; n++ {
+		if n&1023 == 0 && b.stopped() {
+			return nil, ErrStopped
+		}
 		id := todo[0]
 		todo = todo[1:]
 		m.thing(v, id)
@@ -208,7 +243,7 @@ func points(v graph.View, q Question) moments {
 			}
 		}
 	}
-	return m
+	return m, nil
 }
 
 func (m moments) relation(v graph.View, r graph.Ever) {

@@ -74,31 +74,7 @@ func Evaluate(p *Policy, v graph.View, q Question) (*Verdict, error) {
 	return out, err
 }
 
-// Subject is a thing that several policies are asked about as of one view. What
-// does not depend on the policy is found once.
-type Subject struct {
-	v     graph.View
-	q     Question
-	first *facts
-}
-
-// NewSubject gives a subject to ask policies about.
-func NewSubject(v graph.View, q Question) *Subject { return &Subject{v: v, q: q} }
-
-// Evaluate gives what [Evaluate] gives of the subject.
-func (s *Subject) Evaluate(p *Policy) (*Verdict, error) {
-	out, f, err := evaluateWith(p, s.v, s.q, s.first)
-	if err == nil && s.first == nil {
-		s.first = f
-	}
-	return out, err
-}
-
 func evaluate(p *Policy, v graph.View, q Question) (*Verdict, *facts, error) {
-	return evaluateWith(p, v, q, nil)
-}
-
-func evaluateWith(p *Policy, v graph.View, q Question, shared *facts) (*Verdict, *facts, error) {
 	at := v.AsOf().Valid
 	if at == prov.Forever {
 		return nil, nil, errors.New("a policy is asked about a moment; give a time")
@@ -106,9 +82,9 @@ func evaluateWith(p *Policy, v graph.View, q Question, shared *facts) (*Verdict,
 	if q.Thing == graph.None || int(q.Thing) >= v.Len() {
 		return nil, nil, errors.New("a policy is asked about a thing that the log knows")
 	}
-	f := newFacts(p, v, q, shared)
-	out := &Verdict{Policy: p.Source, Environment: q.Context.Environment, At: at.String(), LogSize: v.AsOf().Known, Decisions: f.decisions}
-	out.Subject = label(v, q.Thing)
+	f := newFacts(p, v, q)
+	out := &Verdict{Policy: p.Source, Environment: q.Context.Environment, At: at.String(), LogSize: v.AsOf().Known, Decisions: f.decisions()}
+	out.Subject = Label(v, q.Thing)
 	if len(f.judge.content) > 0 {
 		out.Digest = v.Ref(f.judge.content[0]).String()
 	}

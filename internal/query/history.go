@@ -20,14 +20,23 @@ type Change struct {
 	// Details are further things that the entry ties to it: relation, ref.
 	Details []Detail `json:"details,omitempty"`
 	Who     []string `json:"who,omitempty"`
-	Reason  string   `json:"reason,omitempty"`
-	Notes   []string `json:"notes,omitempty"`
+	// Changed is, of a deployment, in what it and all that it was made from
+	// differ from the one before it in that environment and service.
+	Changed []Difference `json:"changed,omitempty"`
+	// SignedOff are, of a deployment, the approvals of what was deployed, each
+	// with its effect at that time, where somebody weighed them.
+	SignedOff []Approval `json:"signedOff,omitempty"`
+	Reason    string     `json:"reason,omitempty"`
+	Notes     []string   `json:"notes,omitempty"`
 }
 
 // Detail is one tie of a change.
 type Detail struct {
 	Relation string `json:"relation"`
 	Ref      string `json:"ref"`
+	// Entry is, of a deployment that is restored or whose place was taken, the
+	// entry that told of it; empty where none is known.
+	Entry *uint64 `json:"entry,omitempty"`
 }
 
 // History answers what happened to a thing, its versions, and the deployments
@@ -49,6 +58,7 @@ func History(v graph.View, text string, opt Options) (*Answer, error) {
 	for _, id := range slices.Clone(b.members) {
 		h.of(id)
 	}
+	h.releases()
 	b.answer.History = h.sorted()
 	b.notesOnApprovals()
 	b.connect(lineage | context | agency)
@@ -63,6 +73,7 @@ type changeKey struct {
 type historian struct {
 	b    *builder
 	rows map[changeKey]*Change
+	deps []release
 }
 
 var happenings = map[prov.RelationType]string{
@@ -122,7 +133,7 @@ func (h *historian) row(x graph.Relation, id graph.ID, what string, other graph.
 	}
 	c := h.at(x.Entry, b.name(id), what, at)
 	b.contextOf(other)
-	c.Details = append(c.Details, Detail{x.Type.String(), b.name(other)})
+	c.Details = append(c.Details, Detail{Relation: x.Type.String(), Ref: b.name(other)})
 	if r := attrs["review"]; r != "" {
 		c.What = r + " review: " + what
 	}
@@ -169,12 +180,14 @@ func (h *historian) deployment(dep graph.ID) {
 			c.Who = append(c.Who, b.name(x.To))
 			continue
 		}
-		c.Details = append(c.Details, Detail{x.Type.String(), b.name(x.To)})
+		c.Details = append(c.Details, h.detail(x))
 		if x.Type == prov.DeployedTo && x.Valid.To != prov.Forever && x.Role == "service" {
 			c.Notes = append(c.Notes, "live until "+x.Valid.To.String())
 		}
 	}
+	h.retired(dep)
 	c.Reason = attrs["reason"]
+	h.deps = append(h.deps, release{id: dep, at: at, change: c})
 }
 
 func (h *historian) mention(id graph.ID, attrs map[string]string) {
@@ -187,9 +200,9 @@ func (h *historian) mention(id graph.ID, attrs map[string]string) {
 func (h *historian) sorted() []Change {
 	var out []Change
 	for _, c := range h.rows {
-		c.Details = slices.Compact(slices.SortedFunc(slices.Values(c.Details), func(a, b Detail) int {
+		c.Details = slices.CompactFunc(slices.SortedFunc(slices.Values(c.Details), func(a, b Detail) int {
 			return strings.Compare(a.Relation+a.Ref, b.Relation+b.Ref)
-		}))
+		}), func(a, b Detail) bool { return a.Relation == b.Relation && a.Ref == b.Ref })
 		c.Who = slices.Compact(slices.Sorted(slices.Values(c.Who)))
 		out = append(out, *c)
 	}

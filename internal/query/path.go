@@ -63,6 +63,13 @@ func Path(v graph.View, from, to string, opt Options) (*Answer, error) {
 	return b.end()
 }
 
+// Between gives what lies on any path of lineage from a thing, under any of
+// its names, up to another.
+func Between(v graph.View, from []graph.ID, to graph.ID) []graph.ID {
+	all, _ := between(v, from, []graph.ID{to}, lineage)
+	return all
+}
+
 // between gives what lies on any path upwards from a to z, nearest to a
 // first, and which of z are reached.
 func between(v graph.View, a, z []graph.ID, mask prov.RelationSet) (all, ends []graph.ID) {

@@ -344,7 +344,20 @@ func (t *texter) history() {
 	for _, c := range t.a.History {
 		fmt.Fprintf(t.b, "%-20s  %-26s %s\n", c.At, clean(c.What), clean(c.Ref))
 		for _, d := range c.Details {
-			fmt.Fprintf(t.b, "%22s%s → %s\n", "", d.Relation, clean(d.Ref))
+			entry := ""
+			if d.Entry != nil {
+				entry = fmt.Sprintf(" (entry %d)", *d.Entry)
+			}
+			fmt.Fprintf(t.b, "%22s%s → %s%s\n", "", d.Relation, clean(d.Ref), entry)
+		}
+		for _, d := range c.Changed {
+			fmt.Fprintf(t.b, "%22s%s %s: %s\n", "", d.Change, d.Area, clean(fromTo(d)))
+		}
+		for _, a := range c.SignedOff {
+			fmt.Fprintf(t.b, "%22ssigned off%s: %s\n", "", effectWords[a.Effect], clean(a.String()))
+			for _, r := range a.Reasons {
+				fmt.Fprintf(t.b, "%24s%s\n", "", clean(r))
+			}
 		}
 		if len(c.Who) > 0 {
 			fmt.Fprintf(t.b, "%22sby %s\n", "", clean(strings.Join(c.Who, ", ")))
@@ -357,6 +370,18 @@ func (t *texter) history() {
 		}
 		fmt.Fprintf(t.b, "%22sentry %d, recorded %s\n", "", c.Entry, c.RecordedAt)
 	}
+}
+
+// effectWords say whether an approval counts.
+var effectWords = map[string]string{"no effect": " without effect", "unknown": ", which may not count"}
+
+// fromTo tells a difference in a line.
+func fromTo(d query.Difference) string {
+	from, to := strings.Join(d.From, ", "), strings.Join(d.To, ", ")
+	if from != "" && to != "" {
+		return from + " → " + to
+	}
+	return from + to
 }
 
 func (t *texter) differences() {
@@ -372,8 +397,14 @@ func (t *texter) differences() {
 		} else {
 			fmt.Fprintf(t.b, "    %s\n", clean(strings.Join(append(append([]string{}, d.From...), d.To...), ", ")))
 		}
-		for _, ap := range d.Approvals {
-			fmt.Fprintf(t.b, "    approved: %s\n", clean(ap))
+		for _, a := range d.Approvals {
+			fmt.Fprintf(t.b, "    approved%s: %s\n", effectWords[a.Effect], clean(a.String()))
+			for _, r := range a.Reasons {
+				fmt.Fprintf(t.b, "      %s\n", clean(r))
+			}
+		}
+		if d.Covered == "no" {
+			t.b.WriteString("    no approval covers it\n")
 		}
 		fmt.Fprintf(t.b, "    entry %s\n", numbers(d.Entries))
 	}
@@ -394,9 +425,13 @@ func CSV(a *query.Answer) ([]byte, error) {
 	}
 	switch {
 	case a.Differences != nil:
-		row("change", "kind", "series", "from", "to", "approvals", "entries")
+		row("change", "area", "kind", "series", "from", "to", "covered", "approvals", "entries")
 		for _, d := range a.Differences {
-			row(d.Change, d.Kind, d.Series, strings.Join(d.From, " "), strings.Join(d.To, " "), strings.Join(d.Approvals, "; "), ints(d.Entries))
+			var by []string
+			for _, a := range d.Approvals {
+				by = append(by, strings.TrimSpace(a.Effect+" "+a.String()))
+			}
+			row(d.Change, d.Area, d.Kind, d.Series, strings.Join(d.From, " "), strings.Join(d.To, " "), d.Covered, strings.Join(by, "; "), ints(d.Entries))
 		}
 	case a.Counts != nil:
 		row("by", "name", "things", "live")
@@ -407,13 +442,20 @@ func CSV(a *query.Answer) ([]byte, error) {
 			row("environment", e.Environment, fmt.Sprint(e.Things), fmt.Sprint(e.Live))
 		}
 	case a.History != nil:
-		row("at", "recordedAt", "entry", "what", "ref", "details", "who", "reason")
+		row("at", "recordedAt", "entry", "what", "ref", "details", "changed", "signedOff", "who", "reason")
 		for _, c := range a.History {
 			var ds []string
 			for _, d := range c.Details {
 				ds = append(ds, d.Relation+" "+d.Ref)
 			}
-			row(string(c.At), string(c.RecordedAt), fmt.Sprint(c.Entry), c.What, c.Ref, strings.Join(ds, "; "), strings.Join(c.Who, " "), c.Reason)
+			var changed, signed []string
+			for _, d := range c.Changed {
+				changed = append(changed, d.Change+" "+d.Area+": "+fromTo(d))
+			}
+			for _, a := range c.SignedOff {
+				signed = append(signed, strings.TrimSpace(a.Effect+" "+a.String()))
+			}
+			row(string(c.At), string(c.RecordedAt), fmt.Sprint(c.Entry), c.What, c.Ref, strings.Join(ds, "; "), strings.Join(changed, "; "), strings.Join(signed, "; "), strings.Join(c.Who, " "), c.Reason)
 		}
 	default:
 		row("class", "ref", "kind", "name", "digest", "distance", "context", "entries", "startedAt", "endedAt")

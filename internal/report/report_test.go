@@ -37,7 +37,7 @@ func variants(ref string) map[string]*query.Answer {
 		Details: []query.Detail{{Relation: "Used", Ref: ref}}, Who: []string{ref}, Reason: ref, Notes: []string{ref}}}
 	diff := answer(ref)
 	diff.Differences = []query.Difference{
-		{Change: "changed", Kind: "model", Series: ref, From: []string{ref}, To: []string{ref}, Approvals: []string{ref}, Entries: []uint64{1}},
+		{Change: "changed", Kind: "model", Series: ref, From: []string{ref}, To: []string{ref}, Approvals: []query.Approval{{Ref: ref, Of: ref, Review: ref, Approver: ref, Effect: "no effect", Reasons: []string{ref}}}, Entries: []uint64{1}},
 		{Change: "added", Kind: "model", Series: ref, To: []string{ref}, Entries: []uint64{1}}}
 	search := answer(ref)
 	search.Question.Verb = "search"

@@ -9,31 +9,9 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/stemma-lineage/stemma/internal/capture/trace/shim"
 )
-
-// The protocol of nested runs: the process that will become the inner command
-// connects to the outer run's socket, and so proves its pid by the socket's
-// credentials. It sends one line of JSON, a hello, and gets one back, a
-// welcome. Then the outer run sends the frames of all events of that process
-// and its descendants until one of the two ends. The inner recorder reads them
-// from the same connection, which its child hands to it. A recorder that does
-// not take its events from the outer run announces itself all the same.
-
-type hello struct {
-	Version int    `json:"version"`
-	ID      string `json:"id"`
-	Probe   bool   `json:"probe,omitempty"`
-	// Announce asks for no events: the recorder, which is the one who says it,
-	// only tells that it is there, because it follows its command by itself.
-	Announce bool `json:"announce,omitempty"`
-}
-
-type welcome struct {
-	Backend string `json:"backend,omitempty"`
-	Refused string `json:"refused,omitempty"`
-}
-
-const protocolVersion = 1
 
 // kindSubRun tells the collector that the connection with the number Note
 // registered the process Pid. Parent is the process that may be told of it.
@@ -105,7 +83,7 @@ func (h *hub) serve() {
 
 func (h *hub) one(conn *net.UnixConn) {
 	conn.SetDeadline(time.Now().Add(10 * time.Second))
-	var in hello
+	var in shim.Hello
 	line, err := bufio.NewReaderSize(conn, 4096).ReadSlice('\n')
 	if err != nil || json.Unmarshal(line, &in) != nil || len(in.ID) > 256 {
 		return
@@ -113,18 +91,18 @@ func (h *hub) one(conn *net.UnixConn) {
 	pid, err := peerPid(conn)
 	refused := ""
 	switch {
-	case in.Version != protocolVersion:
-		refused = fmt.Sprintf("the outer run speaks version %d of the protocol, not %d; use one version of stemma for both", protocolVersion, in.Version)
+	case in.Version != shim.ProtocolVersion:
+		refused = fmt.Sprintf("the outer run speaks version %d of the protocol, not %d; use one version of stemma for both", shim.ProtocolVersion, in.Version)
 	case err != nil:
 		refused = err.Error()
 	case h.backend == "":
 		refused = "the outer run does not follow calls"
 	}
-	if in.Announce && refused == "" || refused != "" && err == nil && in.Version == protocolVersion && !in.Probe {
+	if in.Announce && refused == "" || refused != "" && err == nil && in.Version == shim.ProtocolVersion && !in.Probe {
 		h.c.q.push(Event{Kind: SubRun, Pid: pid, Sub: in.ID, At: time.Now()})
 	}
 	if refused != "" || in.Announce {
-		answer(conn, welcome{Refused: refused})
+		answer(conn, shim.Welcome{Refused: refused})
 		return
 	}
 	s := &subRun{id: in.ID, probe: in.Probe, conn: conn, ready: make(chan struct{}), wake: make(chan struct{}, 1)}
@@ -145,14 +123,14 @@ func (h *hub) one(conn *net.UnixConn) {
 	case <-h.c.done:
 		return
 	}
-	if answer(conn, welcome{Backend: h.backend}) != nil {
+	if answer(conn, shim.Welcome{Backend: h.backend}) != nil {
 		return
 	}
 	conn.SetDeadline(time.Time{})
 	s.write()
 }
 
-func answer(conn *net.UnixConn, w welcome) error {
+func answer(conn *net.UnixConn, w shim.Welcome) error {
 	b, err := json.Marshal(w)
 	if err != nil {
 		return err
@@ -294,7 +272,7 @@ func announce(id string) {
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(time.Second))
-	b, err := json.Marshal(hello{Version: protocolVersion, ID: id, Announce: true})
+	b, err := json.Marshal(shim.Hello{Version: shim.ProtocolVersion, ID: id, Announce: true})
 	if err != nil {
 		return
 	}

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/stemma-lineage/stemma/internal/capture/trace/shim"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,7 +21,7 @@ import (
 // exec succeeds.
 type launch struct {
 	cmd     *exec.Cmd
-	c       channel
+	c       shim.Channel
 	col     *collector
 	signals *relay
 }
@@ -34,29 +35,29 @@ const self = "/proc/self/exe"
 func startShim(c Command, col *collector) (*launch, error) {
 	path, err := lookPath(c)
 	if err != nil {
-		return nil, err
+		return nil, &CommandError{err}
 	}
-	ours, theirs, err := newChannels()
+	ours, theirs, err := shim.NewChannels()
 	if err != nil {
 		return nil, err
 	}
-	defer theirs.close()
-	files, places, err := extraFiles(theirs.fd)
+	defer theirs.Close()
+	files, places, err := shim.ExtraFiles(theirs.FD)
 	defer closeAll(files)
 	if err != nil {
-		ours.close()
+		ours.Close()
 		return nil, err
 	}
 	cmd := exec.Command(self)
-	cmd.Args = append([]string{os.Args[0], shimArg, strconv.Itoa(places[0]), path}, c.Argv...)
+	cmd.Args = append([]string{os.Args[0], shim.Arg, strconv.Itoa(places[0]), path}, c.Argv...)
 	cmd.Dir, cmd.Env = c.Dir, c.Env
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Stdin, c.Stdout, c.Stderr
 	cmd.ExtraFiles = files
 	if err := cmd.Start(); err != nil {
-		ours.close()
+		ours.Close()
 		return nil, fmt.Errorf("starting the recorder's shim: %w", err)
 	}
-	ours.timeout(startTimeout)
+	ours.Timeout(startTimeout)
 	return &launch{cmd: cmd, c: ours, col: col}, nil
 }
 
@@ -70,6 +71,10 @@ func lookPath(c Command) (string, error) {
 	return exec.LookPath(c.Argv[0])
 }
 
+// startTimeout bounds each step of starting a command. Nothing of the user's
+// runs yet when it is used.
+const startTimeout = 20 * time.Second
+
 // canaryTimeout is how long the report of the sentinel is waited for. A report
 // that comes at all comes within milliseconds, on a machine that is not very
 // busy.
@@ -77,10 +82,10 @@ const canaryTimeout = 5 * time.Second
 
 // prove makes the shim open the sentinel and waits until it was reported.
 func (l *launch) prove() error {
-	if err := l.c.send(message{Do: "canary"}); err != nil {
+	if err := l.c.Send(shim.Message{Do: "canary"}); err != nil {
 		return err
 	}
-	if _, _, err := l.c.expect("opened"); err != nil {
+	if _, _, err := l.c.Expect("opened"); err != nil {
 		return err
 	}
 	select {
@@ -94,25 +99,25 @@ func (l *launch) prove() error {
 // exec lets the shim become the command.
 func (l *launch) exec() error {
 	l.col.started.Store(true)
-	if err := l.c.send(message{Do: "exec"}); err != nil {
+	if err := l.c.Send(shim.Message{Do: "exec"}); err != nil {
 		return err
 	}
-	m, _, err := l.c.receive()
+	m, _, err := l.c.Receive()
 	switch {
-	case errors.Is(err, errGone), errors.Is(err, unix.ECONNRESET):
-		l.c.close()
-		l.c.fd = -1
+	case errors.Is(err, shim.ErrGone), errors.Is(err, unix.ECONNRESET):
+		l.c.Close()
+		l.c.FD = -1
 		return nil // closed by a successful exec
 	case m.Errno != 0:
-		return &os.PathError{Op: "starting", Path: l.cmd.Args[3], Err: syscall.Errno(m.Errno)}
+		return &CommandError{&os.PathError{Op: "starting", Path: l.cmd.Args[3], Err: syscall.Errno(m.Errno)}}
 	}
 	return err
 }
 
 // abort ends a shim that has not become the command.
 func (l *launch) abort() {
-	l.c.close()
-	l.c.fd = -1
+	l.c.Close()
+	l.c.FD = -1
 	l.cmd.Process.Kill()
 	l.cmd.Wait()
 }
@@ -126,7 +131,7 @@ func canaryPath() string {
 type way interface {
 	// follow prepares the shim and begins to push events to the queue. ended is
 	// closed when the last process of the tree has ended.
-	follow(ctx context.Context, l *launch, m message) (ended <-chan struct{}, err error)
+	follow(ctx context.Context, l *launch, m shim.Message) (ended <-chan struct{}, err error)
 	// left tells that the command has ended and other processes of its tree go
 	// on, which are not to be followed further.
 	left()
@@ -144,7 +149,7 @@ func runFollowed(ctx context.Context, name string, w way, c Command, sink func(E
 	if err := ctx.Err(); err != nil {
 		return out, err
 	}
-	m := message{Do: "prepare", Canary: canaryPath(), ID: c.ID, Probe: c.Argv == nil}
+	m := shim.Message{Do: "prepare", Canary: canaryPath(), ID: c.ID, Probe: c.Argv == nil}
 	if m.Probe {
 		c.Argv, c.Env = []string{self}, []string{"PATH=/"}
 	}
@@ -201,7 +206,7 @@ func (l *launch) begin(probe bool) error {
 		return err
 	}
 	if probe {
-		return l.c.send(message{Do: "exit"})
+		return l.c.Send(shim.Message{Do: "exit"})
 	}
 	l.signals.passTo(l.cmd.Process)
 	return l.exec()
@@ -209,11 +214,17 @@ func (l *launch) begin(probe bool) error {
 
 // wait waits for the command.
 func (l *launch) wait() *os.ProcessState {
-	defer l.c.close()
+	defer l.c.Close()
 	err := l.cmd.Wait()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		l.col.q.push(Event{Kind: kindBlind, Path: BlindRecorder, Note: "passing on input or output: " + err.Error()})
 	}
 	return l.cmd.ProcessState
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
 }

@@ -10,9 +10,11 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unsafe"
 
+	"github.com/stemma-lineage/stemma/internal/capture/trace/shim"
 	"golang.org/x/sys/unix"
 )
 
@@ -38,30 +40,32 @@ type notifyWay struct {
 	epoll    int // of the pidfds
 	stop     int // an event descriptor
 	keeper   *os.Process
-	kc       channel
-	board    *board
+	kc       shim.Channel
+	board    *shim.Board
 	page     []byte
-	o        *observer
-	served   bool          // serve was started
-	ended    chan struct{} // closed when serve returns
+	direct   bool          // the kernel ends the waiting for a call at the end of the tree
+	served   chan struct{} // closed when serve returns; nil until it is started
+	ended    chan struct{} // closed when watch returns
 
-	// Owned by the serving goroutine.
+	mu     sync.Mutex // guards what follows; held while a call is read and its events are pushed
+	o      *observer
 	pidfds map[int32]int // to process
 	calls  int
+	over   bool // no more calls are read
 }
 
-func (w *notifyWay) follow(_ context.Context, l *launch, m message) (<-chan struct{}, error) {
+func (w *notifyWay) follow(_ context.Context, l *launch, m shim.Message) (<-chan struct{}, error) {
 	w.col, w.ended = l.col, make(chan struct{})
-	w.listener, w.epoll, w.stop, w.kc = -1, -1, -1, channel{-1}
+	w.listener, w.epoll, w.stop, w.kc = -1, -1, -1, shim.Channel{FD: -1}
 	// The keeper starts while the shim does.
 	if err := w.startKeeper(); err != nil {
 		return nil, err
 	}
 	m.Filter, m.Listener = true, true
-	if err := l.c.send(m); err != nil {
+	if err := l.c.Send(m); err != nil {
 		return nil, err
 	}
-	got, fds, err := l.c.expect("prepared")
+	got, fds, err := l.c.Expect("prepared")
 	if err != nil {
 		return nil, err
 	}
@@ -72,10 +76,10 @@ func (w *notifyWay) follow(_ context.Context, l *launch, m message) (<-chan stru
 	if err := w.checkSizes(); err != nil {
 		return nil, err
 	}
-	if err := w.kc.send(message{Do: "keep"}, w.listener); err != nil {
+	if err := w.kc.Send(shim.Message{Do: "keep"}, w.listener); err != nil {
 		return nil, fmt.Errorf("handing the listener to the keeper: %w", err)
 	}
-	if _, _, err := w.kc.expect("kept"); err != nil {
+	if _, _, err := w.kc.Expect("kept"); err != nil {
 		return nil, fmt.Errorf("handing the listener to the keeper: %w", err)
 	}
 	// Linux 6.6: the answer wakes the waiting thread on this processor, which
@@ -91,9 +95,24 @@ func (w *notifyWay) follow(_ context.Context, l *launch, m message) (<-chan stru
 	w.o.noNewPrivs = got.NoNewPrivs
 	w.o.newProcess = w.watchProcess
 	w.pidfds = map[int32]int{}
-	w.served = true
+	w.direct = newerThan(6, 11)
+	w.served = make(chan struct{})
 	go w.serve()
+	go w.watch()
 	return w.ended, nil
+}
+
+// newerThan tells whether the kernel is of that version or a later one.
+func newerThan(major, minor int) bool {
+	var name unix.Utsname
+	if unix.Uname(&name) != nil {
+		return false
+	}
+	var a, b int
+	if n, _ := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &a, &b); n != 2 {
+		return false
+	}
+	return a > major || a == major && b >= minor
 }
 
 // checkSizes makes sure that the kernel's structures are those that we know.
@@ -102,7 +121,7 @@ func (w *notifyWay) checkSizes() error {
 	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_GET_NOTIF_SIZES, 0, uintptr(unsafe.Pointer(&sizes))); errno != 0 {
 		return fmt.Errorf("asking for the size of notifications: %w", errno)
 	}
-	if sizes[0] != uint16(unsafe.Sizeof(notification{})) || sizes[1] != uint16(unsafe.Sizeof(reply{})) {
+	if sizes[0] != uint16(unsafe.Sizeof(shim.Notification{})) || sizes[1] != uint16(unsafe.Sizeof(shim.Reply{})) {
 		return fmt.Errorf("this kernel's notifications have %d and %d bytes, which is not known", sizes[0], sizes[1])
 	}
 	return nil
@@ -118,34 +137,34 @@ func (w *notifyWay) startKeeper() error {
 		return fmt.Errorf("sharing a page with the keeper: %w", err)
 	}
 	defer unix.Close(fd)
-	if err := unix.Ftruncate(fd, boardSize); err != nil {
+	if err := unix.Ftruncate(fd, shim.BoardSize); err != nil {
 		return fmt.Errorf("sharing a page with the keeper: %w", err)
 	}
-	if w.board, w.page, err = mapBoard(fd); err != nil {
+	if w.board, w.page, err = shim.MapBoard(fd); err != nil {
 		return fmt.Errorf("sharing a page with the keeper: %w", err)
 	}
-	w.keeper, w.kc, err = startHelper(keeperArg, fd)
+	w.keeper, w.kc, err = startHelper(shim.KeeperArg, fd)
 	return err
 }
 
 // startHelper starts a process that stays when this one ends, in a session of
 // its own so that no signal of the terminal reaches it.
-func startHelper(arg string, fds ...int) (*os.Process, channel, error) {
-	ours, theirs, err := newChannels()
+func startHelper(arg string, fds ...int) (*os.Process, shim.Channel, error) {
+	ours, theirs, err := shim.NewChannels()
 	if err != nil {
 		return nil, ours, err
 	}
-	defer theirs.close()
-	files, places, err := extraFiles(append([]int{theirs.fd}, fds...)...)
+	defer theirs.Close()
+	files, places, err := shim.ExtraFiles(append([]int{theirs.FD}, fds...)...)
 	defer closeAll(files)
 	if err != nil {
-		ours.close()
-		return nil, channel{-1}, err
+		ours.Close()
+		return nil, shim.Channel{FD: -1}, err
 	}
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
-		ours.close()
-		return nil, channel{-1}, err
+		ours.Close()
+		return nil, shim.Channel{FD: -1}, err
 	}
 	defer null.Close()
 	argv := []string{os.Args[0], arg}
@@ -158,10 +177,10 @@ func startHelper(arg string, fds ...int) (*os.Process, channel, error) {
 		Sys:   &unix.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
-		ours.close()
-		return nil, channel{-1}, fmt.Errorf("starting a helper process: %w", err)
+		ours.Close()
+		return nil, shim.Channel{FD: -1}, fmt.Errorf("starting a helper process: %w", err)
 	}
-	ours.timeout(startTimeout)
+	ours.Timeout(startTimeout)
 	return p, ours, nil
 }
 
@@ -186,31 +205,75 @@ func (w *notifyWay) watchProcess(tgid int) {
 	w.pidfds[int32(fd)] = tgid
 }
 
-// serve answers notifications until the tree has ended or stop is written.
-func (w *notifyWay) serve() {
+// watch waits for the ends of processes, and for that of the tree or of the
+// following.
+func (w *notifyWay) watch() {
 	defer close(w.ended)
+	// Without POLLIN in the request, the listener wakes only at the end of the tree.
+	fds := []unix.PollFd{{Fd: int32(w.listener)}, {Fd: int32(w.stop), Events: unix.POLLIN}, {Fd: int32(w.epoll), Events: unix.POLLIN}}
+	for {
+		if _, err := unix.Poll(fds, -1); err == unix.EINTR {
+			continue
+		} else if err != nil {
+			w.lost("waiting for the end of processes: " + err.Error())
+			return
+		}
+		w.mu.Lock()
+		if fds[2].Revents != 0 {
+			w.processesEnded()
+		}
+		hangup, stop := fds[0].Revents != 0, fds[1].Revents != 0
+		if hangup || stop {
+			w.over = true
+			w.endAll(!hangup)
+		}
+		w.mu.Unlock()
+		if hangup || stop {
+			return
+		}
+	}
+}
+
+// serve answers calls until the tree has ended, or the following has.
+func (w *notifyWay) serve() {
+	defer close(w.served)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	// The listener is not among the descriptors of epoll: poll(2) hands the
-	// processor over directly from the thread that calls (Linux 6.6).
-	fds := []unix.PollFd{{Fd: int32(w.listener), Events: unix.POLLIN}, {Fd: int32(w.stop), Events: unix.POLLIN}, {Fd: int32(w.epoll), Events: unix.POLLIN}}
+	for {
+		if !w.direct && !w.comes() {
+			return
+		}
+		var n shim.Notification
+		switch errno := shim.ReceiveNotification(w.listener, &n); {
+		case errno == 0:
+			if !w.answer(&n) {
+				return
+			}
+		case errno == unix.EINTR:
+		case errno != unix.ENOENT:
+			w.lost("waiting for calls: " + errno.Error())
+			return
+		case shim.Poll(w.listener, 0)&unix.POLLHUP != 0:
+			return // no process of the tree is left
+		}
+	}
+}
+
+// comes waits until a call waits for an answer. It is false at the end of the
+// tree or of the following. Linux before 6.11 needs it: there, nothing ends the
+// waiting of ReceiveNotification.
+func (w *notifyWay) comes() bool {
+	// Only poll(2), not epoll, hands the processor over directly from the thread
+	// that calls (Linux 6.6).
+	fds := []unix.PollFd{{Fd: int32(w.listener), Events: unix.POLLIN}, {Fd: int32(w.stop), Events: unix.POLLIN}}
 	for {
 		if _, err := unix.Poll(fds, -1); err == unix.EINTR {
 			continue
 		} else if err != nil {
 			w.lost("waiting for calls: " + err.Error())
-			return
+			return false
 		}
-		if fds[0].Revents&unix.POLLIN != 0 {
-			w.answer()
-		}
-		if fds[2].Revents != 0 {
-			w.processesEnded()
-		}
-		if hangup := fds[0].Revents&unix.POLLIN == 0 && fds[0].Revents != 0; hangup || fds[1].Revents != 0 {
-			w.endAll(!hangup)
-			return
-		}
+		return fds[0].Revents&unix.POLLIN != 0 && fds[1].Revents == 0
 	}
 }
 
@@ -234,7 +297,7 @@ func (w *notifyWay) processEnded(fd, tgid int) {
 func (w *notifyWay) endAll(stopped bool) {
 	var alive []string
 	for fd, tgid := range w.pidfds {
-		if !stopped || poll(int(fd), 0) != 0 {
+		if !stopped || shim.Poll(int(fd), 0) != 0 {
 			w.o.exited(tgid, time.Now())
 		} else {
 			name, _ := w.o.procLink(tgid, "exe", -1)
@@ -252,30 +315,31 @@ func (w *notifyWay) lost(why string) {
 	w.col.q.push(Event{Kind: kindBlind, Path: BlindRecorder, Note: why})
 }
 
-// answer takes one notification, reads what it is about and lets it go on.
-func (w *notifyWay) answer() {
-	var n notification
-	if receiveNotification(w.listener, &n) != 0 {
-		return // its thread was killed meanwhile
+// answer reads what a call is about and lets it go on. It is false when the
+// following has ended: then the call was let go on unread.
+func (w *notifyWay) answer(n *shim.Notification) bool {
+	w.board.Take(n.ID)
+	defer w.board.Answered()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.over {
+		shim.LetGo(w.listener, n.ID)
+		return false
 	}
-	w.board.last.Store(n.id)
-	w.board.busy.Store(1)
 	w.calls++
-	w.o.look(int(n.pid), n.arch, uint32(n.nr), &n.args)
+	w.o.look(int(n.Pid), n.Arch, uint32(n.Nr), &n.Args)
 	// The answer is taken only while the thread still waits. So when it is, what
 	// was read is of that thread and not of one that got its number later.
-	if letGo(w.listener, n.id) == 0 {
+	if shim.LetGo(w.listener, n.ID) == 0 {
 		for _, e := range w.o.out {
 			w.col.q.push(e)
 		}
 	}
-	w.board.served.Add(1)
-	w.board.busy.Store(0)
+	return true
 }
 
-// left ends the serving. When the keeper took a call at the very moment, serve
-// may wait for the next one in the kernel, which may never come: then it is
-// left there.
+// left ends the following. Reading a call may wait for a file system that does
+// not answer; nothing waits for that.
 func (w *notifyWay) left() {
 	var one = [8]byte{1}
 	unix.Write(w.stop, one[:])
@@ -286,31 +350,49 @@ func (w *notifyWay) left() {
 }
 
 func (w *notifyWay) finish() {
-	if w.served {
-		w.left()
-		select {
-		case <-w.ended:
-		default:
-			w.lost("the thread that answers calls did not end")
-			w.kc.close()
-			return
-		}
+	// The keeper goes on by itself as long as a process of the tree lives.
+	defer w.kc.Close()
+	if w.keeper != nil {
+		go w.keeper.Wait()
 	}
+	if w.served == nil {
+		w.release()
+		return
+	}
+	w.left()
+	select {
+	case <-w.ended:
+	default:
+		w.lost("the thread that answers calls did not end")
+		return
+	}
+	if n := w.board.Stolen(); n > 0 {
+		w.col.q.push(Event{Kind: kindBlind, Path: BlindStalled, Note: fmt.Sprintf("%d calls went on unseen while the recorder was stopped or did not get to run", n)})
+	}
+	select {
+	case <-w.served:
+		w.release()
+	case <-time.After(graceServe):
+		// It waits in the kernel for a call of a process that was left behind. It
+		// lets that call go on, or ends with the tree.
+		go func() {
+			<-w.served
+			w.release()
+		}()
+	}
+}
+
+// graceServe is how long the answering thread gets to see the end.
+const graceServe = 100 * time.Millisecond
+
+func (w *notifyWay) release() {
 	if w.page != nil {
-		if n := w.board.stolen.Load(); n > 0 {
-			w.col.q.push(Event{Kind: kindBlind, Path: BlindStalled, Note: fmt.Sprintf("%d calls went on unseen while the recorder was stopped or did not get to run", n)})
-		}
 		unix.Munmap(w.page)
 	}
-	// The keeper goes on by itself as long as a process of the tree lives.
-	w.kc.close()
 	for _, fd := range []int{w.epoll, w.stop, w.listener} {
 		if fd >= 0 {
 			unix.Close(fd)
 		}
-	}
-	if w.keeper != nil {
-		go w.keeper.Wait()
 	}
 }
 

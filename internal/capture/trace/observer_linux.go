@@ -6,10 +6,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/stemma-lineage/stemma/internal/capture/trace/shim"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,39 +23,57 @@ type observer struct {
 	traced     bool // the same, when ptrace is not privileged
 	newProcess func(tgid int)
 
-	tids  map[int]tidEntry
+	tids  map[int]*thread
+	now   *thread // that makes the call
+	moved uint64  // how many calls were seen that may change a working directory
 	procs map[int]*process
 	mnt   string // our own view of the files
 	out   []Event
 	execs map[string]bool // programs whose file was looked at for rights
 }
 
-// tidEntry caches which process a thread belongs to. It is believed for a
-// second, in which no system can use up its thread numbers and begin again.
-type tidEntry struct {
-	p     *process
-	until time.Time
+// thread caches which process a thread belongs to. It is believed for a second,
+// in which no system can use up its thread numbers and begin again.
+type thread struct {
+	p        *process
+	until    time.Time
+	cwd      string // its working directory, or empty
+	cwdUntil time.Time
+	cwdMoved uint64 // the observer's moved when cwd was read
 }
 
 const believed = time.Second
+
+// A working directory is asked for once in cwdBelieved, not at each call: that
+// costs a third of what the whole call costs. A process that changes its own
+// says so by a call, as does one of the tree that renames a folder; nothing is
+// believed of its process then until the thread is known to be back from it. The
+// time bounds what is not seen: that a process elsewhere renames the folder, or
+// that two processes share one working directory (CLONE_FS).
+const (
+	cwdBelieved = 5 * time.Millisecond
+	anyThread   = -1
+)
 
 type process struct {
 	tgid, parent int
 	root         string // empty for /
 	rootMoves    bool
+	moving       int             // the thread that is about to change cwd, or 0; anyThread when there are several
 	tids         []int           // that the observer's cache may hold
 	told         map[string]bool // classes of blind spots
 }
 
 func newObserver(emit func(Event)) *observer {
-	o := &observer{emit: emit, tids: map[int]tidEntry{}, procs: map[int]*process{}, execs: map[string]bool{}}
+	o := &observer{emit: emit, tids: map[int]*thread{}, procs: map[int]*process{}, execs: map[string]bool{}}
 	o.mnt, _ = o.procLink(unix.Getpid(), "ns/mnt", -1)
 	return o
 }
 
 // process returns the process of a thread, after telling of it if it is new.
 func (o *observer) process(tid int, now time.Time) *process {
-	if e, ok := o.tids[tid]; ok && now.Before(e.until) {
+	if e := o.tids[tid]; e != nil && now.Before(e.until) {
+		o.now = e
 		return e.p
 	}
 	tgid, ppid, err := o.status(tid)
@@ -71,10 +91,11 @@ func (o *observer) process(tid int, now time.Time) *process {
 		p = o.meet(tgid, ppid, now)
 	}
 	p.root = o.rootOf(tgid)
-	if _, ok := o.tids[tid]; !ok {
+	if o.tids[tid] == nil {
 		p.tids = append(p.tids, tid)
 	}
-	o.tids[tid] = tidEntry{p, now.Add(believed)}
+	o.now = &thread{p: p, until: now.Add(believed)}
+	o.tids[tid] = o.now
 	return p
 }
 
@@ -133,7 +154,7 @@ func (o *observer) exited(tgid int, now time.Time) bool {
 	}
 	delete(o.procs, tgid)
 	for _, tid := range p.tids {
-		if o.tids[tid].p == p {
+		if e := o.tids[tid]; e != nil && e.p == p {
 			delete(o.tids, tid)
 		}
 	}
@@ -164,7 +185,7 @@ func (o *observer) blind(pid int, class, detail string) {
 // Forks and blind spots are emitted at once.
 func (o *observer) look(tid int, arch, nr uint32, args *[6]uint64) {
 	o.out = o.out[:0]
-	c, foreign := watched(arch, nr)
+	c, foreign := shim.Watched(arch, nr)
 	if c == 0 {
 		return
 	}
@@ -176,10 +197,14 @@ func (o *observer) look(tid int, arch, nr uint32, args *[6]uint64) {
 		}
 		return // it ended meanwhile
 	}
+	if p.moving == tid {
+		p.moving = 0 // it is back
+		o.moved++
+	}
 	word := 8
 	if foreign {
 		o.blind(p.tgid, BlindABI, "runs 32-bit code: only its most usual calls are seen")
-		if arch == compat.arch {
+		if arch == shim.CompatArch {
 			word = 4
 		}
 	}
@@ -188,85 +213,111 @@ func (o *observer) look(tid int, arch, nr uint32, args *[6]uint64) {
 
 const atFDCWD = unix.AT_FDCWD
 
-func (o *observer) decode(c call, tid int, p *process, now time.Time, a *[6]uint64, word int) {
+func (o *observer) decode(c shim.Call, tid int, p *process, now time.Time, a *[6]uint64, word int) {
 	e := Event{Pid: p.tgid, Parent: p.parent, At: now}
 	switch c {
-	case callOpen:
+	case shim.CallOpen:
 		o.opened(&e, tid, p, atFDCWD, a[0], a[1])
-	case callCreat:
+	case shim.CallCreat:
 		o.opened(&e, tid, p, atFDCWD, a[0], unix.O_CREAT|unix.O_WRONLY|unix.O_TRUNC)
-	case callOpenat:
+	case shim.CallOpenat:
 		o.opened(&e, tid, p, int32(a[0]), a[1], a[2])
-	case callOpenat2:
+	case shim.CallOpenat2:
 		var how [8]byte
 		if n, err := o.read(tid, a[2], how[:]); err != nil || n < 8 {
 			e.Note = "flags not readable"
 		}
 		o.opened(&e, tid, p, int32(a[0]), a[1], binary.LittleEndian.Uint64(how[:]))
-	case callTruncate:
+	case shim.CallTruncate:
 		e.Kind, e.Flags = Write, Truncate
 		o.one(&e, tid, p, atFDCWD, a[0])
-	case callUnlink:
+	case shim.CallUnlink:
 		e.Kind = Remove
 		o.one(&e, tid, p, atFDCWD, a[0])
-	case callUnlinkat:
+	case shim.CallUnlinkat:
 		e.Kind = Remove
 		if a[2]&unix.AT_REMOVEDIR != 0 {
 			e.Flags = Directory
 		}
 		o.one(&e, tid, p, int32(a[0]), a[1])
-	case callRename:
+	case shim.CallRename:
 		o.two(&e, tid, p, atFDCWD, a[0], atFDCWD, a[1])
-	case callRenameat:
+	case shim.CallRenameat:
 		o.two(&e, tid, p, int32(a[0]), a[1], int32(a[2]), a[3])
-	case callRenameat2:
+	case shim.CallRenameat2:
 		if a[4]&unix.RENAME_EXCHANGE != 0 {
 			e.Flags = Exchange
 		}
 		o.two(&e, tid, p, int32(a[0]), a[1], int32(a[2]), a[3])
-	case callLink:
+	case shim.CallLink:
 		e.Flags = HardLink
 		o.two(&e, tid, p, atFDCWD, a[0], atFDCWD, a[1])
-	case callLinkat:
+	case shim.CallLinkat:
 		e.Flags = HardLink
 		o.two(&e, tid, p, int32(a[0]), a[1], int32(a[2]), a[3])
-	case callSymlink:
+	case shim.CallSymlink:
 		o.symlink(&e, tid, p, a[0], atFDCWD, a[1])
-	case callSymlinkat:
+	case shim.CallSymlinkat:
 		o.symlink(&e, tid, p, a[0], int32(a[1]), a[2])
-	case callExecve:
+	case shim.CallExecve:
 		o.exec(&e, tid, p, atFDCWD, a[0], a[1], word)
-	case callExecveat:
+	case shim.CallExecveat:
 		o.exec(&e, tid, p, int32(a[0]), a[1], a[2], word)
-	case callConnect:
+	case shim.CallConnect:
 		o.connect(&e, tid, p, int(int32(a[0])), a[1], a[2])
 	default:
-		o.note(c, p, a)
+		o.note(c, tid, p, a)
 	}
 }
 
 // note tells of calls that make later ones invisible or ambiguous.
-func (o *observer) note(c call, p *process, a *[6]uint64) {
+func (o *observer) note(c shim.Call, tid int, p *process, a *[6]uint64) {
 	switch c {
-	case callIOUring:
+	case shim.CallChdir:
+		o.moves(tid, p)
+	case shim.CallIOUring:
 		o.blind(p.tgid, BlindIOUring, "set up io_uring; what it opens by it is not seen")
-	case callHandle:
+	case shim.CallHandle:
 		o.blind(p.tgid, BlindHandle, "opened a file by its handle, without a path")
-	case callMemfd:
+	case shim.CallMemfd:
 		o.blind(p.tgid, BlindMemfd, "made a file in memory that has no path")
-	case callPtrace:
+	case shim.CallPtrace:
 		o.blind(p.tgid, BlindPtrace, "traces processes, and may change what their calls do")
-	case callSetns, callUnshare:
-		if c == callSetns || a[0]&unix.CLONE_NEWNS != 0 {
+	case shim.CallSetns, shim.CallUnshare:
+		o.moves(tid, p)
+		if c == shim.CallSetns || a[0]&unix.CLONE_NEWNS != 0 {
 			o.blind(p.tgid, BlindNamespace, "changed its view of the files: its paths may mean other files than here")
 		}
-	case callMount:
+	case shim.CallMount:
 		o.blind(p.tgid, BlindMount, "mounted a file system: paths may mean other files afterwards")
-	case callRoot:
+	case shim.CallRoot:
 		p.rootMoves = true
-	case callSeccomp:
+		o.moves(tid, p)
+	case shim.CallSeccomp:
 		o.blind(p.tgid, BlindListener, "wants to answer system calls itself by seccomp, which Linux allows one program of a tree only; run it with --method=ptrace or --method=snapshot")
 	}
+}
+
+// moves says that the thread is about to change what relative paths begin with.
+func (o *observer) moves(tid int, p *process) {
+	o.moved++
+	if p.moving != 0 && p.moving != tid {
+		tid = anyThread
+	}
+	p.moving = tid
+}
+
+// folder gives the working directory of the thread's process.
+func (o *observer) folder(tid int, p *process, now time.Time) (string, error) {
+	t := o.now
+	if t.cwd != "" && p.moving == 0 && t.cwdMoved == o.moved && now.Before(t.cwdUntil) {
+		return t.cwd, nil
+	}
+	dir, err := o.procLink(tid, "cwd", -1)
+	if err == nil {
+		t.cwd, t.cwdUntil, t.cwdMoved = dir, now.Add(cwdBelieved), o.moved
+	}
+	return dir, err
 }
 
 func (o *observer) opened(e *Event, tid int, p *process, dir int32, path, flags uint64) {
@@ -295,6 +346,46 @@ func (o *observer) opened(e *Event, tid int, p *process, dir int32, path, flags 
 		}
 	}
 	o.one(e, tid, p, dir, path)
+	if n := len(o.out); n > 0 {
+		o.out[n-1].Path = o.reopened(tid, o.out[n-1].Path)
+	}
+}
+
+// reopened gives the file behind a name of an open descriptor, such as
+// /dev/stdin or /proc/self/fd/5; other paths as they are, and names of what has
+// no path, such as a pipe.
+func (o *observer) reopened(tid int, path string) string {
+	if !strings.HasPrefix(path, "/dev/") && !strings.HasPrefix(path, "/proc/") {
+		return path
+	}
+	fd, owner := -1, tid
+	switch part := strings.Split(path, "/"); {
+	case path == "/dev/stdin", path == "/dev/stdout", path == "/dev/stderr":
+		fd = slices.Index([]string{"in", "out", "err"}, path[len("/dev/std"):])
+	case len(part) == 4 && part[2] == "fd":
+		fd = number(part[3])
+	case len(part) == 5 && part[1] == "proc" && part[3] == "fd":
+		if fd = number(part[4]); part[2] != "self" && part[2] != "thread-self" {
+			owner = number(part[2])
+		}
+	}
+	if fd < 0 || owner <= 0 {
+		return path
+	}
+	file, err := o.procLink(owner, "fd", fd)
+	if err != nil || !strings.HasPrefix(file, "/") || strings.HasSuffix(file, " (deleted)") {
+		return path
+	}
+	return file
+}
+
+// number reads a descriptor or a pid; -1 when it is none.
+func number(s string) int {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		return -1
+	}
+	return n
 }
 
 func (o *observer) one(e *Event, tid int, p *process, dir int32, path uint64) {
@@ -306,6 +397,7 @@ func (o *observer) one(e *Event, tid int, p *process, dir int32, path uint64) {
 
 func (o *observer) two(e *Event, tid int, p *process, dir1 int32, path1 uint64, dir2 int32, path2 uint64) {
 	e.Kind = Rename
+	defer o.moves(tid, p) // what is renamed may be a folder
 	var ok, ok2 bool
 	e.Path, ok = o.path(e, tid, p, dir1, path1)
 	e.To, ok2 = o.path(e, tid, p, dir2, path2)
@@ -352,15 +444,13 @@ func (o *observer) resolve(e *Event, tid int, p *process, dir int32, s string) (
 		}
 		return s, true
 	}
-	what, fd := "cwd", -1
-	if dir != atFDCWD {
-		if dir < 0 {
-			return "", false // EBADF
-		}
-		what, fd = "fd", int(dir)
-	}
-	base, err := o.procLink(tid, what, fd)
-	if err == unix.ENOENT && fd >= 0 {
+	var base string
+	var err error
+	if dir == atFDCWD {
+		base, err = o.folder(tid, p, e.At)
+	} else if dir < 0 {
+		return "", false // EBADF
+	} else if base, err = o.procLink(tid, "fd", int(dir)); err == unix.ENOENT {
 		return "", false // EBADF
 	}
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 
 func backends() []Backend { return []Backend{&snapshot{}} }
 
-func helper(string, []string) {}
+func tracer([]string) int { return 125 }
 
 func peerPid(*net.UnixConn) (int, error) {
 	return 0, errors.New("the outer run cannot tell processes apart on this system")

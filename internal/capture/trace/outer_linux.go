@@ -10,6 +10,8 @@ import (
 	"net"
 	"os"
 	"strings"
+
+	"github.com/stemma-lineage/stemma/internal/capture/trace/shim"
 )
 
 // backends lists the ways in the order in which they are tried. Within an
@@ -26,14 +28,14 @@ type outer struct{}
 func (outer) Name() string { return "outer" }
 
 func (o outer) Probe(ctx context.Context) error {
-	if os.Getenv(SocketEnv) == "" {
-		return errors.New("not inside of another run")
-	}
-	_, err := runFollowed(ctx, o.Name(), &outerWay{}, Command{}, nil)
+	_, err := o.Run(ctx, Command{}, nil)
 	return err
 }
 
 func (o outer) Run(ctx context.Context, c Command, sink func(Event)) (Outcome, error) {
+	if os.Getenv(SocketEnv) == "" {
+		return Outcome{}, errors.New("not inside of another run")
+	}
 	return runFollowed(ctx, o.Name(), &outerWay{}, c, sink)
 }
 
@@ -47,16 +49,13 @@ type outerWay struct {
 	quiet bool         // likewise: the command's own process has ended
 }
 
-func (w *outerWay) follow(_ context.Context, l *launch, m message) (<-chan struct{}, error) {
+func (w *outerWay) follow(_ context.Context, l *launch, m shim.Message) (<-chan struct{}, error) {
 	w.col, w.ended = l.col, make(chan struct{})
 	m.Outer = os.Getenv(SocketEnv)
-	if m.Outer == "" {
-		return nil, errors.New("not inside of another run")
-	}
-	if err := l.c.send(m); err != nil {
+	if err := l.c.Send(m); err != nil {
 		return nil, err
 	}
-	_, fds, err := l.c.expect("joined")
+	_, fds, err := l.c.Expect("joined")
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +70,7 @@ func (w *outerWay) follow(_ context.Context, l *launch, m message) (<-chan struc
 	}
 	w.main, w.live, w.read = l.cmd.Process.Pid, map[int]bool{}, make(chan struct{})
 	go w.receive()
-	if _, _, err := l.c.expect("prepared"); err != nil {
+	if _, _, err := l.c.Expect("prepared"); err != nil {
 		return nil, err
 	}
 	return w.ended, nil

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/stemma-lineage/stemma/internal/capture/trace/shim"
 	"golang.org/x/sys/unix"
 )
 
@@ -18,7 +19,7 @@ import (
 // the filter its watched calls fail (ENOSYS). So that one process may not be
 // killed while a command runs under "seccomp-ptrace"; under "ptrace" it may.
 type ptracer struct {
-	filter bool // stop at watched calls only, which a seccomp filter picks
+	filter bool // stop at shim.Watched calls only, which a seccomp filter picks
 }
 
 func (p ptracer) Name() string {
@@ -41,7 +42,7 @@ type ptraceWay struct {
 	filter bool
 	col    *collector
 	tracer *os.Process
-	tc     channel
+	tc     shim.Channel
 	events *os.File // what the tracer tells
 	ended  chan struct{}
 	main   int // the command's process
@@ -50,8 +51,8 @@ type ptraceWay struct {
 	over bool // owned by read: the tracer said that the tree has ended
 }
 
-func (w *ptraceWay) follow(_ context.Context, l *launch, m message) (<-chan struct{}, error) {
-	w.col, w.ended, w.tc = l.col, make(chan struct{}), channel{-1}
+func (w *ptraceWay) follow(_ context.Context, l *launch, m shim.Message) (<-chan struct{}, error) {
+	w.col, w.ended, w.tc = l.col, make(chan struct{}), shim.Channel{FD: -1}
 	w.main = l.cmd.Process.Pid
 	r, out, err := os.Pipe()
 	if err != nil {
@@ -63,29 +64,29 @@ func (w *ptraceWay) follow(_ context.Context, l *launch, m message) (<-chan stru
 		return nil, err
 	}
 	m.Tracer, m.Filter = w.tracer.Pid, w.filter
-	if err := l.c.send(m); err != nil {
+	if err := l.c.Send(m); err != nil {
 		return nil, err
 	}
-	if _, _, err := l.c.expect("allowed"); err != nil {
+	if _, _, err := l.c.Expect("allowed"); err != nil {
 		return nil, err
 	}
-	if err := w.tc.send(message{Do: "trace", Pid: w.main, Filter: w.filter}); err != nil {
+	if err := w.tc.Send(shim.Message{Do: "trace", Pid: w.main, Filter: w.filter}); err != nil {
 		return nil, err
 	}
-	if _, _, err := w.tc.expect("traced"); err != nil {
+	if _, _, err := w.tc.Expect("traced"); err != nil {
 		return nil, err
 	}
 	w.begun = true
 	go w.read()
-	if err := l.c.send(message{Do: "traced"}); err != nil {
+	if err := l.c.Send(shim.Message{Do: "traced"}); err != nil {
 		return nil, err
 	}
-	got, _, err := l.c.expect("prepared")
+	got, _, err := l.c.Expect("prepared")
 	if err != nil {
 		return nil, err
 	}
 	if got.NoNewPrivs {
-		if err := w.tc.send(message{Do: "noNewPrivs"}); err != nil {
+		if err := w.tc.Send(shim.Message{Do: "noNewPrivs"}); err != nil {
 			return nil, err
 		}
 	}
@@ -130,7 +131,7 @@ func (w *ptraceWay) finish() {
 	if w.begun {
 		<-w.ended
 	}
-	w.tc.close()
+	w.tc.Close()
 	if w.tracer != nil {
 		go w.tracer.Wait()
 	}

@@ -28,7 +28,7 @@ func (s *snapshot) Run(ctx context.Context, c Command, sink func(Event)) (out Ou
 		return out, err
 	}
 	if len(c.Argv) == 0 {
-		return out, errors.New("no command was given; put it after --")
+		return out, &CommandError{errors.New("no command was given; put it after --")}
 	}
 	r := newSnapshotRun(c, sink)
 	defer r.close()
@@ -40,7 +40,7 @@ func (s *snapshot) Run(ctx context.Context, c Command, sink func(Event)) (out Ou
 	signals := catch()
 	defer signals.stop()
 	if err := cmd.Start(); err != nil {
-		return out, err
+		return out, &CommandError{err}
 	}
 	signals.passTo(cmd.Process)
 	go r.col.run()

@@ -123,7 +123,8 @@ type Outcome struct {
 	// Blind lists what the back-end could not see, in plain words and a stable
 	// class, such as {"io_uring", "pid 12 set up io_uring; its reads are not seen"}.
 	Blind []Blind
-	Calls int // watched calls that were seen, for the overhead's report
+	Calls int       // watched calls that were seen, for the overhead's report
+	Tried []Attempt // of First: the back-ends that were tried, the one that was taken last
 }
 
 // Blind is one blind spot. The classes are listed at the Blind constants.
@@ -158,11 +159,12 @@ type Backend interface {
 	// of ours opens a sentinel path, and the back-end must report it. The error
 	// says why it cannot be used.
 	Probe(ctx context.Context) error
-	// Run starts the command and calls sink for each event, from one goroutine,
+	// Run starts the command, once the canary has proved here too that calls are
+	// seen, and calls sink for each event, from one goroutine,
 	// until the whole tree has ended or the command has ended and what it left
 	// behind is no longer followed (then that is a Blind). An error is returned
-	// only when the command was not started; what fails later is a Blind, and
-	// the command goes on. The end of ctx does not end the command: it prevents
+	// only when the command was not started (a CommandError when that is the
+	// command's own fault); what fails later is a Blind, and the command goes on. The end of ctx does not end the command: it prevents
 	// only the start. While the command runs, SIGINT and SIGQUIT that the
 	// terminal sends are left to the command, and SIGTERM and SIGHUP are passed
 	// on to it.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/stemma-lineage/stemma/internal/capture/trace/shim"
 	"golang.org/x/sys/unix"
 )
 
@@ -56,6 +58,7 @@ type tracing struct {
 // tracer traces the process that its recorder names, and all that come from
 // it, until the last has ended, whatever happens to the recorder.
 func tracer(args []string) int {
+	runtime.LockOSThread() // only the thread that traces may ask
 	if len(args) < 2 {
 		return 125
 	}
@@ -64,9 +67,9 @@ func tracer(args []string) int {
 	if err1 != nil || err2 != nil {
 		return 125
 	}
-	detach(cfd, pfd)
-	c := channel{cfd}
-	m, _, err := c.expect("trace")
+	shim.Detach(cfd, pfd)
+	c := shim.Channel{FD: cfd}
+	m, _, err := c.Expect("trace")
 	if err != nil {
 		return 125
 	}
@@ -74,15 +77,15 @@ func tracer(args []string) int {
 	t.o = newObserver(t.out.put)
 	t.o.traced = outsideTracer()
 	if err := t.seize(m.Pid); err != nil {
-		c.send(message{Do: "failed", Error: err.Error()})
+		c.Send(shim.Message{Do: "failed", Error: err.Error()})
 		return 125
 	}
-	if err := c.send(message{Do: "traced"}); err != nil {
+	if err := c.Send(shim.Message{Do: "traced"}); err != nil {
 		t.out.closed.Store(true)
 	}
 	go func() {
 		for {
-			m, _, err := c.receive()
+			m, _, err := c.Receive()
 			if err != nil {
 				t.out.closed.Store(true)
 				return
@@ -204,7 +207,7 @@ func (t *tracing) info(tid int) (syscallInfo, bool) {
 
 func (t *tracing) entered(tid int, info *syscallInfo) {
 	t.o.out = t.o.out[:0]
-	if c, _ := watched(info.arch, uint32(info.nr)); c == 0 || (c == callSeccomp && info.args[1]&unix.SECCOMP_FILTER_FLAG_NEW_LISTENER == 0) {
+	if c, _ := shim.Watched(info.arch, uint32(info.nr)); c == 0 || (c == shim.CallSeccomp && info.args[1]&unix.SECCOMP_FILTER_FLAG_NEW_LISTENER == 0) {
 		return
 	}
 	t.calls++

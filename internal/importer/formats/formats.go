@@ -14,6 +14,7 @@ import (
 	"github.com/stemma-lineage/stemma/internal/importer/githuboidc"
 	"github.com/stemma-lineage/stemma/internal/importer/huggingface"
 	"github.com/stemma-lineage/stemma/internal/importer/intoto"
+	"github.com/stemma-lineage/stemma/internal/importer/inventory"
 	"github.com/stemma-lineage/stemma/internal/importer/jwt"
 	"github.com/stemma-lineage/stemma/internal/importer/kubernetes"
 	"github.com/stemma-lineage/stemma/internal/importer/mcp"
@@ -45,6 +46,10 @@ type Options struct {
 	JWKS []byte
 	// MLflow tells of which server MLflow's data are, and from when.
 	MLflow mlflow.Options
+	// Inventory is how inventories of identities are read.
+	Inventory inventory.Options
+	// Cluster names the Kubernetes cluster, which its objects do not.
+	Cluster string
 }
 
 // All gives every importer.
@@ -65,15 +70,15 @@ func All(o Options) []importer.Importer {
 		dvc.Importer{},
 		huggingface.Importer{},
 		weights.Importer{},
-		aws.Importer{},
-		gcp.Importer{},
-		github.Importer{},
-		spire.Importer{},
-		scim.Importer{},
-		vault.Importer{},
-		kubernetes.Importer{},
-		mcp.Importer{},
-		a2a.Importer{},
-		jwt.Importer{},
+		aws.Importer{Options: o.Inventory},
+		gcp.Importer{Options: o.Inventory},
+		github.Importer{Options: o.Inventory},
+		spire.Importer{Options: o.Inventory},
+		scim.Importer{Options: o.Inventory},
+		vault.Importer{Options: o.Inventory},
+		kubernetes.Importer{Options: kubernetes.Options{Options: o.Inventory, Cluster: o.Cluster}},
+		mcp.Importer{Options: o.Inventory},
+		a2a.Importer{Options: o.Inventory},
+		jwt.Importer{Options: o.Inventory},
 	}
 }
