@@ -34,6 +34,17 @@ var planted = map[string]string{
 {"eventVersion":"1.08","eventTime":"2026-01-01T00:00:00Z","eventSource":"sts.amazonaws.com","eventName":"AssumeRole","recipientAccountId":"123456789012","userIdentity":{"type":"IAMUser","userName":"u"},"requestParameters":{"roleArn":"arn:aws:iam::123456789012:role/r","roleSessionName":"s"},"responseElements":{"credentials":{"accessKeyId":"ASIAAAAAAAAAAAAAAAAA","secretAccessKey":"%s","sessionToken":"%s"}}},
 {"eventVersion":"1.08","eventTime":"2026-01-01T00:00:01Z","eventSource":"secretsmanager.amazonaws.com","eventName":"CreateSecret","recipientAccountId":"123456789012","userIdentity":{"type":"IAMUser","userName":"u"},"requestParameters":{"name":"n","secretString":"%s","secretBinary":"%b"}},
 {"eventVersion":"1.08","eventTime":"2026-01-01T00:00:02Z","eventSource":"iam.amazonaws.com","eventName":"CreateLoginProfile","recipientAccountId":"123456789012","userIdentity":{"type":"IAMUser","userName":"u"},"requestParameters":{"userName":"u","password":"%s"}}]}`,
+	"workloads.json": `{"apiVersion":"v1","kind":"List","items":[
+{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"d","namespace":"prod","uid":"9","annotations":{"note/url":"https://u:%s@h.example/x?token=%s","kubectl.kubernetes.io/last-applied-configuration":"{\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"env\":[{\"name\":\"K\",\"value\":\"%s\"}]}]}}}}"}},"spec":{"template":{"spec":{"serviceAccountName":"keptmarker","containers":[{"name":"c","image":"img:1","env":[{"name":"K","value":"%s"}]}],"initContainers":[{"name":"i","image":"img:1","env":[{"name":"K","value":"%s"}]}]}}}},
+{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"noted","namespace":"prod","uid":"10","annotations":{"kubectl.kubernetes.io/last-applied-configuration":"{\"metadata\":{\"annotations\":{\"k\":\"%s\"}}}"}}}]}`,
+	"trail2.json": `{"Records":[
+{"eventVersion":"1.08","eventTime":"2026-01-01T00:00:03Z","eventSource":"ec2.amazonaws.com","eventName":"RunInstances","recipientAccountId":"123456789012","userIdentity":{"type":"IAMUser","userName":"u"},"requestParameters":{"userData":"%b","instancesSet":{"items":[{"userData":"%s"}]}}},
+{"eventVersion":"1.08","eventTime":"2026-01-01T00:00:04Z","eventSource":"lambda.amazonaws.com","eventName":"UpdateFunctionConfiguration20150331v2","recipientAccountId":"123456789012","userIdentity":{"type":"IAMUser","userName":"u"},"requestParameters":{"functionName":"f","environment":{"variables":{"K":"%s"}}}},
+{"eventVersion":"1.08","eventTime":"2026-01-01T00:00:05Z","eventSource":"ssm.amazonaws.com","eventName":"PutParameter","recipientAccountId":"123456789012","userIdentity":{"type":"IAMUser","userName":"u"},"requestParameters":{"name":"n","value":"%s"}},
+{"eventVersion":"1.08","eventTime":"2026-01-01T00:00:06Z","eventSource":"iam.amazonaws.com","eventName":"CreateAccessKey","recipientAccountId":"123456789012","userIdentity":{"type":"IAMUser","userName":"u"},"requestParameters":{"userName":"u"},"responseElements":{"accessKey":{"userName":"u","accessKeyId":"AKIAAAAAAAAAAAAAAAAA","status":"Active","secretAccessKey":"%s"}}}]}`,
+	"compute.json": `[{"asset_type":"compute.googleapis.com/Instance","name":"//compute.googleapis.com/projects/p/zones/z/instances/i","resource":{"data":{"metadata":{"items":[{"key":"startup-script","value":"K=%s"}]}}}},{"asset_type":"iam.googleapis.com/ServiceAccount","name":"//iam.googleapis.com/projects/p/serviceAccounts/b@p.iam.gserviceaccount.com","resource":{"data":{"email":"b@p.iam.gserviceaccount.com"}}}]`,
+	"remote.json":  `{"mcpServers":{"b":{"type":"sse","url":"https://h.example/sse?api_key=%s","headers":{"Authorization":"Bearer %s"}},"c":{"command":"sh","args":["-c","K=%s run"],"env":{"A":"%s"}}}}`,
+	"carded.json":  `{"name":"b","version":"1","url":"https://u:%s@b.example/?key=%s","protocolVersion":"0.2.5","capabilities":{},"securitySchemes":{"k":{"type":"apiKey","name":"X","in":"header"}},"skills":[{"id":"s"}],"x-note":"https://h.example/?a=b&key=%s"}`,
 	"key.json":     `{"type":"service_account","client_email":"a@p.iam.gserviceaccount.com","private_key_id":"k","private_key":"%s"}`,
 	"assets.json":  `[{"asset_type":"iam.googleapis.com/ServiceAccountKey","name":"//iam.googleapis.com/projects/p/serviceAccounts/a@p/keys/k","resource":{"data":{"privateKeyData":"%b"}}}]`,
 	"github.json":  `{"graph":{"nodes":[{"id":"U","kinds":["GH_User"],"properties":{"login":"u"}},{"id":"A","kinds":["GH_SecretScanningAlert"],"properties":{"secret":"%s","created_at":"2026-01-01T00:00:00Z"}},{"id":"W","kinds":["GH_Workflow"],"properties":{"contents":"K: %s"}}],"edges":[]}}`,
@@ -94,6 +105,13 @@ func TestNoSecretIsKept(t *testing.T) {
 		said += stemmaSays(t, "import", "kubernetes", "--dir", dir, filepath.Join(in, name))
 	}
 	said += stemmaSays(t, "show", "--dir", dir, "secret:prod/s")
+	for _, f := range []string{"text", "json", "csv", "sarif"} {
+		said += stemmaSays(t, "findings", "--dir", dir, "--outcome", "violated,unknown,clear", "-o", f)
+	}
+	for _, f := range []string{"text", "json", "csv", "oscal", "poam"} {
+		said += stemmaSays(t, "controls", "--dir", dir, "--framework", "nhi", "-o", f)
+	}
+	said += stemmaSays(t, "search", "--dir", dir, "a")
 	search(t, "what was said", []byte(said), wanted)
 	seen := 0
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {

@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"internal/importer/weights"},
 	{"internal/importer/inventory/inventorytest", "internal/report", "internal/importer/formats", "internal/policy", "internal/catalog", "internal/oscal"},
 	{"bundle", "internal/capture", "internal/controls", "internal/finding"},
-	{"internal/app", "internal/intake", "internal/prooftest"},
+	{"internal/app", "internal/intake", "internal/webhook", "internal/prooftest"},
 	{"internal/story", "internal/gate"},
 	{"internal/admission"},
 	{"cmd/stemma"},

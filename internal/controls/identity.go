@@ -94,13 +94,23 @@ func (s *scope) owner(id graph.ID) (Answer, string, []uint64) {
 	return answer, says, entries
 }
 
+// membership is what member gives.
+type membership struct {
+	name  string
+	entry uint64
+}
+
 // member gives a person who is a member of a team and not retired, the first by
 // name.
 func (s *scope) member(team graph.ID) (name string, entry uint64) {
-	for r := range s.v.In(team) {
+	if m, ok := s.members[team]; ok {
+		return m.name, m.entry
+	}
+	defer func() { s.members[team] = membership{name, entry} }()
+	for r := range s.v.InOf(team, prov.Relations(prov.MemberOf)) {
 		x := s.v.Relation(r)
 		who := s.v.Ref(x.From)
-		if x.Type != prov.MemberOf || who.Kind != prov.Person || s.v.Attributes(x.From)["state"] == "retired" {
+		if who.Kind != prov.Person || s.v.Attributes(x.From)["state"] == "retired" {
 			continue
 		}
 		if n := who.String(); name == "" || n < name {

@@ -15,6 +15,23 @@ import (
 // approvals calls f with every approval in scope that was decided by then, in
 // the order of the log.
 func (s *scope) approvals(f func(about graph.ID, d policy.Decision) bool) {
+	if s.approved == nil {
+		s.approved = s.findApprovals()
+	}
+	for _, x := range s.approved {
+		if !f(x.about, x.d) {
+			return
+		}
+	}
+}
+
+// decided is an approval and what it is of.
+type decided struct {
+	about graph.ID
+	d     policy.Decision
+}
+
+func (s *scope) findApprovals() []decided {
 	things := map[graph.ID][]uint64{}
 	for _, a := range s.kinds[prov.Approval] {
 		for r := range s.v.Always().In(a) {
@@ -23,11 +40,7 @@ func (s *scope) approvals(f func(about graph.ID, d policy.Decision) bool) {
 			}
 		}
 	}
-	type found struct {
-		about graph.ID
-		d     policy.Decision
-	}
-	var all []found
+	all := []decided{}
 	seen := map[string]bool{}
 	for _, id := range s.ordered(things) {
 		for _, d := range policy.Decisions(s.v, id, policy.Context{Log: s.o.Log.Origin, Environment: s.env, Stewards: s.o.Log.Stewards}) {
@@ -36,15 +49,11 @@ func (s *scope) approvals(f func(about graph.ID, d policy.Decision) bool) {
 				continue
 			}
 			seen[key] = true
-			all = append(all, found{id, d})
+			all = append(all, decided{id, d})
 		}
 	}
-	slices.SortStableFunc(all, func(a, b found) int { return int(a.d.Entry) - int(b.d.Entry) })
-	for _, x := range all {
-		if !f(x.about, x.d) {
-			return
-		}
-	}
+	slices.SortStableFunc(all, func(a, b decided) int { return int(a.d.Entry) - int(b.d.Entry) })
+	return all
 }
 
 func (s *scope) decisionItem(about graph.ID, d policy.Decision, a Answer, says string) Item {

@@ -29,6 +29,9 @@ type scope struct {
 	behind      []graph.ID        // live deployments and all behind them, and with a release that and all behind it
 	within      map[graph.ID]bool // the same as a set
 	kinds       map[prov.Kind][]graph.ID
+
+	members  map[graph.ID]membership // of teams, as they were asked for
+	approved []decided               // every approval in scope; nil: not looked for yet
 }
 
 // deployment is one deployment with what it placed where.
@@ -44,7 +47,8 @@ type deployment struct {
 }
 
 func newScope(v graph.View, o Options) (*scope, error) {
-	s := &scope{v: v, at: v.AsOf().Valid, o: o, env: strings.TrimPrefix(o.Env, "env:"), kinds: map[prov.Kind][]graph.ID{}}
+	s := &scope{v: v, at: v.AsOf().Valid, o: o, env: strings.TrimPrefix(o.Env, "env:"), kinds: map[prov.Kind][]graph.ID{},
+		members: map[graph.ID]membership{}}
 	if s.at == prov.Forever {
 		return nil, errors.New("controls are assessed at a moment; give a time")
 	}
@@ -70,8 +74,8 @@ func newScope(v graph.View, o Options) (*scope, error) {
 		if !v.Known(id) {
 			continue
 		}
-		kind, _, _ := strings.Cut(string(v.Key(id)), ":")
-		s.kinds[prov.Kind(kind)] = append(s.kinds[prov.Kind(kind)], id)
+		kind := v.Kind(id)
+		s.kinds[kind] = append(s.kinds[kind], id)
 	}
 	s.readDeployments()
 	s.walk()

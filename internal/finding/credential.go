@@ -2,6 +2,8 @@ package finding
 
 import (
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/stemma-lineage/stemma/internal/graph"
@@ -102,8 +104,12 @@ func endedCredential(s *scope, id graph.ID) *result {
 		r.from(end)
 		r.bad("ended-and-live", fmt.Sprintf("it ended at %s, and a live deployment has it", end))
 	}
-	for _, x := range s.in(id, prov.Relations(prov.AuthenticatesWith)) {
-		if k := kindOf(s.all.Key(x.From)); (k == prov.Activity || k == prov.Approval || k == prov.Deployment) && x.Valid.From >= end && x.Valid.From <= s.at {
+	var uses []graph.Relation
+	if s.due(end) {
+		uses = s.in(id, prov.Relations(prov.AuthenticatesWith))
+	}
+	for _, x := range uses {
+		if k := s.all.Kind(x.From); (k == prov.Activity || k == prov.Approval || k == prov.Deployment) && x.Valid.From >= end && x.Valid.From <= s.at {
 			r.from(x.Valid.From, x.Entry)
 			r.base = Critical
 			r.bad("used-after-end", fmt.Sprintf("%s used it at %s, after it ended at %s", s.label(x.From), x.Valid.From, end))
@@ -174,14 +180,12 @@ func offboarded(s *scope, id graph.ID) *result {
 			s.left(r, x)
 		}
 	}
-	if k := kindOf(s.all.Key(id)); k == prov.Credential || k == prov.Secret {
-		for _, x := range s.in(id, prov.Relations(prov.AuthenticatesWith, prov.ReadsSecret)) {
-			switch kindOf(s.all.Key(x.From)) {
+	if k := s.all.Kind(id); k == prov.Credential || k == prov.Secret {
+		for n := range s.v.InOf(id, prov.Relations(prov.AuthenticatesWith, prov.ReadsSecret)) {
+			switch s.all.Kind(n.From()) {
 			case prov.ServiceAccount, prov.Workload, prov.Subagent, prov.Role, prov.Person, prov.Agent:
-				if x.Valid.Holds(s.at) {
-					owners++
-					s.left(r, x)
-				}
+				owners++
+				s.left(r, s.v.Relation(n))
 			}
 		}
 	}
@@ -207,11 +211,11 @@ func (s *scope) left(r *result, x graph.Relation) {
 			r.from(end, entry)
 			r.bad("owner-left", fmt.Sprintf("%s is %s since %s", s.label(who), a["state"], since))
 		}
-	case kindOf(s.all.Key(who)) == prov.Person:
+	case s.all.Kind(who) == prov.Person:
 		if o, why := s.person(who); o == Unknown {
 			r.unsure("owner-not-listed", why)
 		}
-	case kindOf(s.all.Key(who)) == prov.Team:
+	case s.all.Kind(who) == prov.Team:
 		switch o, class, why := s.team(who); o {
 		case Violated:
 			r.bad(class, why)
@@ -243,7 +247,12 @@ func overprivileged(s *scope, id graph.ID) *result {
 		}
 		for _, x := range s.out(g.To, prov.Relations(prov.GrantsOn)) {
 			wide := wildcard(scopes) || len(listed(a, "notScope.")) > 0
+			top := topRole(scopes)
 			switch {
+			case top != "" && !wide && a["condition"] == "" && g.Role != graph.RoleConditional:
+				r.from(g.Valid.From)
+				r.bad("administrator", fmt.Sprintf("it holds %s on %s", top, s.label(x.To)))
+				r.say(s.hop(x))
 			case !wide && s.all.Ref(x.To).Name != "*":
 			case a["condition"] != "" || g.Role == graph.RoleConditional:
 				r.unsure("conditional", fmt.Sprintf("%s on %s holds only under a condition", texts(scopes), s.label(x.To)))
@@ -271,6 +280,18 @@ func listed(a map[string]string, prefix string) []string {
 	return out
 }
 
+// topRoles are the names of roles with which sources grant everything.
+var topRoles = []string{"roles/owner", "roles/editor", "AdministratorAccess", "cluster-admin", "Owner"}
+
+func topRole(scopes []string) string {
+	for _, x := range scopes {
+		if slices.Contains(topRoles, x) {
+			return x
+		}
+	}
+	return ""
+}
+
 // wildcard tells whether a scope is everything, or everything of a service.
 func wildcard(scopes []string) bool {
 	for _, x := range scopes {
@@ -280,6 +301,10 @@ func wildcard(scopes []string) bool {
 	}
 	return false
 }
+
+// anySubject finds a condition on the subject that holds for every subject, as
+// inventories write it: sub=*, "….:sub":"*", "…:sub":["*"].
+var anySubject = regexp.MustCompile(`sub"?\s*[:=]\s*\[?\s*"?\*"?\s*(?:$|[],}) &])`)
 
 // weakTrust is L20.
 func weakTrust(s *scope, id graph.ID) *result {
@@ -306,6 +331,10 @@ func weakTrust(s *scope, id graph.ID) *result {
 			r.bad("no-condition", "federated "+who+" may act as it without a condition on subject or audience")
 		case federated && !strings.Contains(cond, "sub"):
 			r.bad("no-subject", "federated "+who+" may act as it whatever its subject: "+cond)
+		case federated && anySubject.MatchString(cond):
+			r.bad("any-subject", "federated "+who+" may act as it with any subject: "+cond)
+		case federated && !strings.Contains(cond, "aud"):
+			r.unsure("no-audience", "no entry says for which audience the tokens of federated "+who+" must be: "+cond)
 		case strings.Contains(cond, "*") || anybody(name):
 			r.unsure("condition-not-understood", who+" may act as it under a condition that is not understood here: "+cond)
 		}
@@ -325,7 +354,7 @@ func weakTrust(s *scope, id graph.ID) *result {
 func shared(s *scope, id graph.ID) *result {
 	r := &result{}
 	delegated := s.sharedHop(r, id)
-	switch kindOf(s.all.Key(id)) {
+	switch s.all.Kind(id) {
 	case prov.Agent, prov.Tool:
 		if !delegated {
 			return nil
@@ -350,8 +379,8 @@ func shared(s *scope, id graph.ID) *result {
 		return nil
 	}
 	if prod != other { // on one side: what it does beside is not told to be of that side
-		for _, x := range s.in(id, prov.Relations(prov.AssociatedWith)) {
-			if kindOf(s.all.Key(x.From)) == prov.Activity && x.Valid.From <= s.at {
+		for n := range s.all.InOf(id, prov.Relations(prov.AssociatedWith)) {
+			if x := s.all.Relation(n); s.all.Kind(x.From) == prov.Activity && x.Valid.From <= s.at {
 				r.unsure("other-use", s.label(x.From)+" ran as it too, in an environment that no entry tells")
 				break
 			}

@@ -283,7 +283,7 @@ func unrooted(s *scope, id graph.ID) *result {
 			return
 		}
 		outcome, class, why := Outcome(""), "", ""
-		if kindOf(s.all.Key(root)) == prov.Person {
+		if s.all.Kind(root) == prov.Person {
 			outcome, why = s.person(root)
 			if class = map[Outcome]string{Violated: "root-not-active", Unknown: "root-not-listed"}[outcome]; outcome == Violated {
 				_, entry := s.stateClaim(root)
@@ -361,7 +361,7 @@ func disguised(s *scope, id graph.ID) *result {
 		if x.Valid.From > s.at {
 			continue
 		}
-		switch kindOf(s.all.Key(x.To)) {
+		switch s.all.Kind(x.To) {
 		case prov.Person:
 			people = append(people, x)
 		case prov.Agent, prov.Subagent:
@@ -373,14 +373,13 @@ func disguised(s *scope, id graph.ID) *result {
 	if len(people)+len(agents)+len(accounts) == 0 {
 		return nil
 	}
-	a := s.all.Attributes(id)
-	if len(agents) == 0 && a["activity"] != "invoke" && a["parameter.session"] == "" {
+	kind, session := s.all.Attribute(id, "activity"), s.all.Attribute(id, "parameter.session")
+	if len(agents) == 0 && kind != "invoke" && session == "" {
 		return nil
 	}
 	r := &result{live: true}
 	r.say(s.hops(append(append(people, agents...), accounts...)...)...)
 	behalf := s.out(id, prov.Relations(prov.ActedOnBehalfOf))
-	session := a["parameter.session"]
 	switch {
 	case len(agents) > 0 && len(people) > 0 && len(behalf) == 0:
 		r.from(people[0].Valid.From)
@@ -393,29 +392,12 @@ func disguised(s *scope, id graph.ID) *result {
 		return r.clear()
 	case len(agents) > 0:
 		r.unsure("behalf-not-known", "no entry says for whom the agent acted")
-	case len(people) > 0 && a["activity"] == "invoke":
+	case len(people) > 0 && kind == "invoke":
 		r.unsure("client-not-known", "no entry says with which client "+s.label(people[0].To)+" acted")
 	default:
 		return nil
 	}
 	return r
-}
-
-// calls gives the calls of tools by activities that ran as an identity: who
-// ran, and what was called.
-func (s *scope) calls(who graph.ID) [][2]graph.Relation {
-	return once(s, "calls", who, func() [][2]graph.Relation {
-		var out [][2]graph.Relation
-		for _, x := range s.in(who, prov.Relations(prov.AssociatedWith)) {
-			if kindOf(s.all.Key(x.From)) != prov.Activity || x.Valid.From > s.at {
-				continue
-			}
-			for _, y := range s.out(x.From, prov.Relations(prov.CallsTool)) {
-				out = append(out, [2]graph.Relation{x, y})
-			}
-		}
-		return out
-	})
 }
 
 // toolDrift is L19.
@@ -452,8 +434,8 @@ func toolDrift(s *scope, id graph.ID) *result {
 	calls := 0
 	for _, who := range runs {
 		for _, c := range s.calls(who.To) {
-			x, y := c[0], c[1]
-			if x.Valid.From >= d.start {
+			x, y := c.ran, c.called
+			if x.Valid.From >= d.start && !s.later(x.Valid.From) {
 				calls++
 				c, _ := s.content(y.To)
 				series := s.all.SeriesOf(y.To)

@@ -81,6 +81,7 @@ type Hop struct {
 	Entry    uint64 `json:"entry"`
 	Grade    string `json:"grade,omitempty"` // how its source knows, where the entry says
 
+	from, to         graph.ID // what From and To are named after, unless they are given
 	fromKind, toKind prov.Kind
 }
 
@@ -104,16 +105,19 @@ type Waiver struct {
 
 // Finding is the outcome of one detector on one subject.
 type Finding struct {
-	Detector    string   `json:"detector"`
-	Name        string   `json:"name"`
-	Subject     string   `json:"subject"`
-	Digest      string   `json:"digest,omitempty"`
-	Outcome     Outcome  `json:"outcome"`
-	Reasons     []Reason `json:"reasons,omitempty"`
-	Witness     []Hop    `json:"witness"`
-	Hidden      int      `json:"hidden,omitempty"` // hops and reasons beyond those listed
-	Entries     []uint64 `json:"entries"`
-	First       *Seen    `json:"firstSeen,omitempty"`
+	Detector string   `json:"detector"`
+	Name     string   `json:"name"`
+	Subject  string   `json:"subject"`
+	Digest   string   `json:"digest,omitempty"`
+	Outcome  Outcome  `json:"outcome"`
+	Reasons  []Reason `json:"reasons,omitempty"`
+	Witness  []Hop    `json:"witness"`
+	Hidden   int      `json:"hidden,omitempty"` // hops and reasons beyond those listed
+	Entries  []uint64 `json:"entries"`
+	First    *Seen    `json:"firstSeen,omitempty"`
+	// Last is the moment at which it was found, RFC 3339: whoever asks fills it
+	// in.
+	Last        string   `json:"lastSeen,omitempty"`
 	Known       string   `json:"known,omitempty"` // of L10: before or after the notice was recorded
 	Severity    Severity `json:"severity,omitempty"`
 	Inputs      *Inputs  `json:"severityInputs,omitempty"`

@@ -16,11 +16,12 @@ var making = prov.Relations(prov.GeneratedBy, prov.GeneratedByStated, prov.Deriv
 func reused(s *scope, id graph.ID) *result {
 	r := &result{base: High}
 	subjects, uses := 0, 0
+	var reusers []graph.ID
 	for _, n := range s.in(id, prov.Relations(prov.SubjectOf)) {
 		if n.Role != "compromised" && n.Role != "withdrawn" && n.Role != "out-of-validation" && n.Role != "leaked" {
 			continue
 		}
-		if kindOf(s.all.Key(n.From)) == prov.Credential || kindOf(s.all.Key(n.From)) == prov.Secret {
+		if s.all.Kind(n.From) == prov.Credential || s.all.Kind(n.From) == prov.Secret {
 			continue // L16
 		}
 		told := s.all.Recorded(n.Entry)
@@ -30,8 +31,10 @@ func reused(s *scope, id graph.ID) *result {
 		subjects++
 		r.about = append(r.about, n.From)
 		r.say(s.hop(n))
-		uses += s.reuse(r, n, told)
+		n, after := s.reuse(r, n, told)
+		uses, reusers = uses+n, append(reusers, after...)
 	}
+	s.rest(r, reusers...)
 	switch {
 	case subjects == 0:
 		return nil
@@ -45,9 +48,8 @@ func reused(s *scope, id graph.ID) *result {
 }
 
 // reuse looks for uses of what a notice is about after it went bad, and gives
-// how many uses there are.
-func (s *scope) reuse(r *result, n graph.Relation, told prov.Instant) (uses int) {
-	var after []graph.ID
+// how many uses there are, and what used it after.
+func (s *scope) reuse(r *result, n graph.Relation, told prov.Instant) (uses int, after []graph.ID) {
 	for _, x := range s.same(n.From) {
 		for _, u := range s.in(x, prov.Relations(prov.Used, prov.DerivedFrom)) {
 			if u.Role == "evidence" || u.Valid.From > s.at {
@@ -83,24 +85,10 @@ func (s *scope) reuse(r *result, n graph.Relation, told prov.Instant) (uses int)
 			}
 		}
 	}
-	if len(after) == 0 {
-		return uses
+	if len(after) > 0 {
+		s.downstream(r, after)
 	}
-	listed := 0
-	s.downstream(r, after, func(y graph.Relation, d *deployment) bool {
-		word := "was deployed"
-		if d.live {
-			word = "is deployed"
-		}
-		if listed++; listed > maxListed {
-			r.add("more-downstream", "there are more; stemma blast lists them all")
-			return !r.live || !production(r.env) || r.blast < 10
-		}
-		r.add("downstream", fmt.Sprintf("%s, made with it, %s in %s", s.label(y.To), word, d.env))
-		r.say(s.hop(y))
-		return true
-	})
-	return uses
+	return uses, after
 }
 
 // maxListed is how many deployments downstream are listed.
@@ -108,7 +96,7 @@ const maxListed = 10
 
 // lineageGap is L11.
 func lineageGap(s *scope, id graph.ID) *result {
-	if kindOf(s.all.Key(id)) == prov.Activity {
+	if s.all.Kind(id) == prov.Activity {
 		return s.inputsGap(id)
 	}
 	series := s.all.SeriesOf(id)
@@ -121,22 +109,24 @@ func lineageGap(s *scope, id graph.ID) *result {
 		for n := range s.v.OutOf(x, making) {
 			r.say(s.hop(s.v.Relation(n)))
 		}
-		if o := s.v.Attributes(x)["origin"]; o != "" {
-			r.outcome = Clear
-		}
 	}
-	if len(r.hops) > 0 || r.outcome == Clear {
+	if len(r.hops) > 0 {
 		return r.clear()
 	}
 	for _, x := range ids {
-		if m := s.v.Attributes(x)["activity"]; m != "" {
+		if s.v.Attribute(x, "origin") != "" {
+			return r.clear()
+		}
+	}
+	for _, x := range ids {
+		if m := s.v.Attribute(x, "activity"); m != "" {
 			return nil
 		}
 	}
-	s.downstream(r, ids, func(graph.Relation, *deployment) bool { return !production(r.env) || r.blast < 10 })
-	first := s.all.Entries(ids[0])[0]
+	s.rest(r, ids...)
+	first := s.all.First(ids[0])
 	for _, x := range ids {
-		first = min(first, s.all.Entries(x)[0])
+		first = min(first, s.all.First(x))
 	}
 	r.entries = append(r.entries, first)
 	r.from(s.all.Recorded(first), first)
@@ -150,22 +140,27 @@ func lineageGap(s *scope, id graph.ID) *result {
 	return r
 }
 
-// downstreamCap bounds how many things are looked at below a thing.
-const downstreamCap = 20_000
+// nearest bounds how many things below a thing are searched for deployments to
+// list. Where what rests on it is live is known without a search.
+const nearest = 2000
 
 var below = prov.Relations(prov.Used, prov.GeneratedBy, prov.DerivedFrom, prov.SameAs, prov.CallsTool, prov.UsesPrompt, prov.GovernedBy)
 
-// downstream says in a result which deployments rest on things, the nearest
-// first, until each says that it is enough. It does not go on for ever: what
-// is beyond the cap counts as not live.
-func (s *scope) downstream(r *result, ids []graph.ID, each func(graph.Relation, *deployment) bool) {
-	seen, counted := map[graph.ID]bool{}, map[graph.ID]bool{}
+// downstream lists in a result the nearest deployments of what was made with
+// things, past ones too.
+func (s *scope) downstream(r *result, ids []graph.ID) {
+	seen := map[graph.ID]bool{}
 	todo := slices.Clone(ids)
 	var near []graph.Neighbour
-	for at := 0; at < len(todo) && len(seen) < downstreamCap; at++ {
+	listed := 0
+	for at := 0; at < len(todo); at++ {
 		x := todo[at]
 		if seen[x] {
 			continue
+		}
+		if len(seen) == nearest {
+			r.add("more-downstream", "there may be more; stemma blast lists them all")
+			return
 		}
 		seen[x] = true
 		for _, y := range s.in(x, prov.Relations(prov.Deployed)) {
@@ -173,17 +168,16 @@ func (s *scope) downstream(r *result, ids []graph.ID, each func(graph.Relation, 
 			if d == nil {
 				continue
 			}
-			if d.live && !counted[d.id] {
-				counted[d.id] = true
-				r.live = true
-				r.blast++
-				if r.env == "" || production(d.env) {
-					r.env = d.env
-				}
-			}
-			if !each(y, d) {
+			if listed++; listed > maxListed {
+				r.add("more-downstream", "there are more; stemma blast lists them all")
 				return
 			}
+			word := "was deployed"
+			if d.live {
+				word = "is deployed"
+			}
+			r.add("downstream", fmt.Sprintf("%s, made with it, %s in %s", s.label(y.To), word, d.env))
+			r.say(s.hop(y))
 		}
 		near = s.v.AppendIn(near[:0], x, below)
 		if s.v.Alike(x) {
@@ -197,8 +191,7 @@ func (s *scope) downstream(r *result, ids []graph.ID, each func(graph.Relation, 
 
 // inputsGap says whether what an activity used is told.
 func (s *scope) inputsGap(id graph.ID) *result {
-	a := s.all.Attributes(id)
-	switch a["activity"] {
+	switch s.all.Attribute(id, "activity") {
 	case "train", "transform", "fine-tune":
 	default:
 		return nil
@@ -210,7 +203,7 @@ func (s *scope) inputsGap(id graph.ID) *result {
 	for _, x := range s.out(id, prov.Relations(prov.Used)) {
 		r.say(s.hop(x))
 	}
-	entry := s.all.Entries(id)[0]
+	entry := s.all.First(id)
 	r.entries = append(r.entries, entry)
 	if s.all.Recorded(entry) > s.at {
 		return nil
@@ -219,7 +212,7 @@ func (s *scope) inputsGap(id graph.ID) *result {
 	case len(r.hops) == 0:
 		r.from(s.all.Recorded(entry), entry)
 		return r.bad("no-inputs", "no entry says what it used")
-	case a["inputsCompleteness"] == "best-effort":
+	case s.all.Attribute(id, "inputsCompleteness") == "best-effort":
 		return r.unsure("inputs-best-effort", "it may have used more than is recorded: its inputs are known by best effort")
 	}
 	return r.clear()

@@ -23,6 +23,9 @@ type standing struct {
 }
 
 func (s *scope) standing(id graph.ID, at prov.Instant, env string) standing {
+	if !s.derive(nodeAsked, id).(bool) {
+		return standing{}
+	}
 	return keep(s, memoKey{"standing", id, at, env}, func() standing {
 		st := standing{}
 		for _, d := range s.decisions(id, at, env) {
@@ -35,7 +38,7 @@ func (s *scope) standing(id graph.ID, at prov.Instant, env string) standing {
 			case policy.Uncertain:
 				st.maybe = true
 			}
-			st.hops = append(st.hops, Hop{From: s.label(id), Relation: "ApprovedBy", To: d.Ref, Entry: d.Entry, fromKind: s.kind(id), toKind: prov.Approval})
+			st.hops = append(st.hops, Hop{from: id, Relation: "ApprovedBy", To: d.Ref, Entry: d.Entry, toKind: prov.Approval})
 			for _, r := range d.Reasons {
 				st.reasons = append(st.reasons, Reason{r.Class, fmt.Sprintf("%s (entry %d): %s", d.Ref, d.Entry, r.Detail)})
 			}
@@ -150,7 +153,7 @@ func drifted(s *scope, id graph.ID) *result {
 					} else {
 						other = append(other, detail)
 					}
-					r.say(Hop{From: s.label(p.To), Relation: "ApprovedBy", To: x.Ref, Entry: x.Entry, fromKind: s.kind(p.To), toKind: prov.Approval})
+					r.say(Hop{from: p.To, Relation: "ApprovedBy", To: x.Ref, Entry: x.Entry, toKind: prov.Approval})
 				}
 			}
 			approved = approved || class == ""
@@ -167,23 +170,6 @@ func drifted(s *scope, id graph.ID) *result {
 		}
 	}
 	return r
-}
-
-// behind gives what a deployment rests on: what it placed and runs with, and
-// all that these were made with.
-func (s *scope) behind(d *deployment) []graph.ID {
-	return once(s, "behind", d.id, func() []graph.ID {
-		var from []graph.ID
-		for _, p := range d.placed {
-			from = append(from, s.same(p.To)...)
-		}
-		for _, x := range s.chain(d) {
-			if x.Type != prov.RunsAs && x.Type != prov.AuthenticatesWith && x.Type != prov.ReadsSecret {
-				from = append(from, s.same(x.To)...)
-			}
-		}
-		return query.Members(s.v, from, false)
-	})
 }
 
 // named tells whether a thing is told about under its content, so that its
@@ -214,7 +200,8 @@ func orphaned(s *scope, id graph.ID) *result {
 		}
 		r.say(s.hops(o.hops...)...)
 	}
-	for _, x := range s.chain(d) {
+	chain := s.chain(d)
+	for _, x := range chain {
 		switch s.kind(x.To) {
 		case prov.ServiceAccount, prov.Workload, prov.Agent, prov.Role, prov.Tool:
 			r.say(s.hop(x))
@@ -222,7 +209,7 @@ func orphaned(s *scope, id graph.ID) *result {
 		case prov.Credential, prov.Secret:
 			r.say(s.hop(x))
 			if s.owner(x.To).class == "no-owner" { // its holder answers for it
-				if h := s.holder(x.To); h != graph.None {
+				if h := s.holder(chain, x.To); h != graph.None {
 					ask(h)
 					continue
 				}
@@ -230,12 +217,10 @@ func orphaned(s *scope, id graph.ID) *result {
 			ask(x.To)
 		}
 	}
-	for _, x := range s.behind(d) {
+	for _, x := range s.foot(d).outside {
 		switch s.kind(x) {
 		case prov.Model, prov.Dataset, prov.Agent, prov.Tool:
-			if !s.named(x) && !s.madeBy(x) {
-				ask(x)
-			}
+			ask(x)
 		}
 	}
 	if len(r.hops) == 0 {
@@ -247,14 +232,25 @@ func orphaned(s *scope, id graph.ID) *result {
 	return r
 }
 
-// holder gives an identity that holds a credential.
-func (s *scope) holder(id graph.ID) graph.ID {
+// holder gives an identity that holds a credential, of those in a chain if one
+// of them does.
+func (s *scope) holder(chain []graph.Relation, id graph.ID) graph.ID {
+	for _, x := range chain {
+		if x.Type != prov.RunsAs {
+			continue
+		}
+		for r := range s.all.OutOf(x.To, reaches) {
+			if r.To() == id {
+				return x.To
+			}
+		}
+	}
 	return once(s, "holder", id, func() graph.ID { return s.findHolder(id) })
 }
 
 func (s *scope) findHolder(id graph.ID) graph.ID {
 	for _, x := range s.in(id, reaches) {
-		switch kindOf(s.all.Key(x.From)) {
+		switch s.all.Kind(x.From) {
 		case prov.ServiceAccount, prov.Workload, prov.Subagent, prov.Role, prov.Person:
 			return x.From
 		}
@@ -289,16 +285,16 @@ func unreviewed(s *scope, id graph.ID) *result {
 			own[x] = true
 		}
 	}
-	for _, x := range s.behind(d) {
-		if own[x] || s.named(x) || s.madeBy(x) {
-			continue
-		}
-		switch s.kind(x) {
-		case prov.Model, prov.Dataset, prov.Package, prov.Image, prov.Code, prov.Prompt, prov.Tool, prov.Agent:
-		default:
+	for _, x := range s.foot(d).outside {
+		if own[x] {
 			continue
 		}
 		then, now := s.standing(x, d.start, d.env), s.standing(x, s.at, d.env)
+		if r.outcome == Violated && len(r.reasons) >= maxHops && !then.counts && !now.counts && !then.maybe && !now.maybe {
+			r.hidden += 2 // another without a review, and the hop to it
+			r.entries = append(r.entries, s.all.First(x))
+			continue
+		}
 		switch {
 		case then.counts && now.counts:
 			r.clear()
@@ -314,7 +310,7 @@ func unreviewed(s *scope, id graph.ID) *result {
 			r.bad("no-review", s.label(x)+": no approval of it counts")
 		}
 		r.say(now.hops...)
-		r.say(Hop{From: s.label(d.id), Relation: "DependsOn", To: s.label(x), Entry: s.all.Entries(x)[0], fromKind: prov.Deployment, toKind: s.kind(x)})
+		r.say(Hop{from: d.id, Relation: "DependsOn", to: x, Entry: s.all.First(x)})
 	}
 	r.say(s.hops(d.placed...)...)
 	if r.outcome == "" { // nothing came from outside

@@ -44,15 +44,31 @@ func (s *scope) subject(id graph.ID) []Finding {
 	}
 	var out []Finding
 	for _, i := range byKind[s.kind(id)] {
-		d := &detectors[i]
-		if s.o.Only != nil && !slices.Contains(s.o.Only, d.ID) {
-			continue
-		}
-		if r := d.check(s, id); r != nil && r.outcome != "" {
-			out = append(out, s.finish(d, id, r))
+		if f, ok := s.check(i, id); ok {
+			out = append(out, f)
 		}
 	}
 	return out
+}
+
+// check gives what one detector says of a thing of one of its kinds.
+func (s *scope) check(i int, id graph.ID) (Finding, bool) {
+	d := &detectors[i]
+	if s.o.Only != nil && !slices.Contains(s.o.Only, d.ID) {
+		return Finding{}, false
+	}
+	r := d.check(s, id)
+	if r == nil || r.outcome == "" {
+		return Finding{}, false
+	}
+	if slices.Contains(s.o.Terse, r.outcome) {
+		return terse(d, id, r.outcome), true
+	}
+	return s.finish(d, id, r), true
+}
+
+func terse(d *Detector, id graph.ID, o Outcome) Finding {
+	return Finding{Detector: d.ID, Name: d.Name, Outcome: o, ID: id, Witness: []Hop{}}
 }
 
 // Behind tells of findings whether they concern some things: what they are, all
@@ -87,30 +103,48 @@ func Behind(v graph.View, ids []graph.ID) func(*Finding) bool {
 	return func(f *Finding) bool { return in[f.ID] }
 }
 
+// told gives hops with the names of what they are between, those that are told
+// in the same words once.
+func (s *scope) told(hops []Hop) []Hop {
+	out := []Hop{}
+	for _, h := range hops {
+		if h.From == "" {
+			h.From, h.fromKind = s.label(h.from), s.kind(h.from)
+		}
+		if h.To == "" {
+			h.To, h.toKind = s.label(h.to), s.kind(h.to)
+		}
+		h.from, h.to = graph.None, graph.None
+		if !slices.Contains(out, h) {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
 // finish makes a finding of a result.
 func (s *scope) finish(d *Detector, id graph.ID, r *result) Finding {
+	r.hops = s.told(r.hops)
 	f := Finding{Detector: d.ID, Name: d.Name, Subject: s.label(id), Outcome: r.outcome, Witness: r.hops, Hidden: r.hidden,
 		Known: r.known, Environment: r.env, Under: append(r.about, r.under...), Fingerprint: fingerprint(d.ID, s.all.Key(id), r), ID: id}
 	if c, ok := s.content(id); ok {
 		f.Digest = s.all.Ref(c).String()
 	}
-	if f.Witness == nil {
-		f.Witness = []Hop{}
-	}
 	slices.Sort(r.entries)
 	f.Entries = slices.Compact(r.entries)
 	if len(f.Entries) == 0 {
-		f.Entries = s.all.Entries(id)[:1]
+		f.Entries = []uint64{s.all.First(id)}
 	}
 	for _, h := range r.hops {
 		if h.Grade != "" && (f.Grade == "" || gradeRank[h.Grade] < gradeRank[f.Grade]) {
 			f.Grade = h.Grade
 		}
 	}
+	f.Controls = d.Controls
 	if r.outcome == Clear {
 		return f
 	}
-	f.Reasons, f.Controls = r.reasons, d.Controls
+	f.Reasons = r.reasons
 	base := r.base
 	if base == "" {
 		base = d.Severity

@@ -2,6 +2,7 @@ package finding
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"strings"
 )
@@ -9,7 +10,7 @@ import (
 // WriteSARIF writes findings as SARIF 2.1.0 (OASIS), for tools that show the
 // results of scanners. The subject is a logical location (section 3.33), the
 // witness are related locations (3.27.22), a waiver is an accepted suppression
-// (3.35). What is unknown is of the kind "open", which the standard has for
+// (3.35), and first and last seen are the provenance (3.48). What is unknown is of the kind "open", which the standard has for
 // what a tool could not decide (3.27.9).
 func WriteSARIF(out io.Writer, fs []Finding, version string) error {
 	index := map[string]int{}
@@ -35,9 +36,31 @@ func WriteSARIF(out io.Writer, fs []Finding, version string) error {
 		}
 		if f.First != nil {
 			r.Properties["firstSeen"] = f.First
+			r.Provenance = &sarifProvenance{First: f.First.RecordedAt, Last: f.Last}
+		}
+		if f.Inputs != nil {
+			r.Properties["severityInputs"] = f.Inputs
+		}
+		if len(f.Reasons) > 0 {
+			r.Properties["reasons"] = f.Reasons
+		}
+		if len(f.NotWaived) > 0 {
+			r.Properties["notWaived"] = f.NotWaived
+		}
+		if len(f.Controls) > 0 {
+			r.Properties["controls"] = f.Controls
+		}
+		if f.Hidden > 0 {
+			r.Properties["hidden"] = f.Hidden
+		}
+		for k, text := range map[string]string{"owner": f.Owner, "environment": f.Environment, "weakestGrade": f.Grade, "digest": f.Digest, "known": f.Known} {
+			if text != "" {
+				r.Properties[k] = text
+			}
 		}
 		for i, h := range f.Witness {
-			r.Related = append(r.Related, sarifLocation{ID: i + 1, Message: &sarifText{h.Text()}, Logical: []sarifLogical{{h.To, "object"}}})
+			text := fmt.Sprintf("%s (entry %d)", h.Text(), h.Entry)
+			r.Related = append(r.Related, sarifLocation{ID: i + 1, Message: &sarifText{text}, Logical: []sarifLogical{{h.To, "object"}}})
 		}
 		if w := f.Waiver; w != nil {
 			r.Suppressions = []sarifSuppression{{"external", "accepted", w.By + " until " + w.Until + ": " + w.Reason}}
@@ -111,6 +134,7 @@ type sarifResult struct {
 	Related      []sarifLocation    `json:"relatedLocations,omitempty"`
 	Fingerprints map[string]string  `json:"partialFingerprints"`
 	Suppressions []sarifSuppression `json:"suppressions,omitempty"`
+	Provenance   *sarifProvenance   `json:"provenance,omitempty"`
 	Properties   map[string]any     `json:"properties"`
 }
 
@@ -123,6 +147,11 @@ type sarifLocation struct {
 type sarifLogical struct {
 	Name string `json:"fullyQualifiedName"`
 	Kind string `json:"kind"`
+}
+
+type sarifProvenance struct {
+	First string `json:"firstDetectionTimeUtc"`
+	Last  string `json:"lastDetectionTimeUtc,omitempty"`
 }
 
 type sarifSuppression struct {

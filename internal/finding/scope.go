@@ -38,6 +38,9 @@ type Options struct {
 	// WaiverRole is the role in which somebody may accept a finding.
 	WaiverRole string   // "": role:risk-owner
 	Only       []string // ids of detectors; nil: all
+	// Terse are outcomes of which only the detector, the thing and the outcome
+	// are told: to tell the rest takes longer than to find them.
+	Terse []Outcome
 	// Stop is asked now and then; once it says true no more is looked at. Nil:
 	// never.
 	Stop func() bool
@@ -61,6 +64,9 @@ type scope struct {
 	at   prov.Instant
 	o    *Options
 	memo map[memoKey]remembered
+
+	w *world    // nil: not made yet
+	f *Follower // who keeps w and what is derived; nil: nobody
 }
 
 type memoKey struct {
@@ -106,6 +112,9 @@ func keep[T any](s *scope, k memoKey, make func() T) T {
 			m.value = make()
 			s.noting(outer)
 			m.read, m.names, m.next = own.Parts(), own.Names(), own.Next()
+			if k.at != 0 && k.at != s.at { // as of a moment that stays
+				m.next = prov.Forever
+			}
 		} else {
 			m.value = make()
 		}
@@ -127,6 +136,9 @@ func (s *scope) due(t prov.Instant) bool {
 	}
 	return t <= s.at
 }
+
+// later tells whether a moment has not come, and notes it.
+func (s *scope) later(t prov.Instant) bool { return !s.due(t) }
 
 func after(t prov.Instant, d time.Duration) prov.Instant {
 	if t == prov.Beginning || t >= prov.Forever-prov.Instant(d) {
@@ -173,7 +185,7 @@ func (s *scope) kind(id graph.ID) prov.Kind {
 		}
 		return kindOf(best)
 	}
-	return kindOf(s.all.Key(id))
+	return s.all.Kind(id)
 }
 
 func kindOf(key []byte) prov.Kind {
@@ -204,7 +216,7 @@ func (s *scope) content(id graph.ID) (graph.ID, bool) {
 }
 
 func (s *scope) hop(r graph.Relation) Hop {
-	h := Hop{From: s.label(r.From), Relation: r.Type.String(), To: s.label(r.To), Entry: r.Entry, fromKind: s.kind(r.From), toKind: s.kind(r.To)}
+	h := Hop{Relation: r.Type.String(), Entry: r.Entry, from: r.From, to: r.To}
 	switch r.Role {
 	case "issuer", "resource-side", "self-reported":
 		h.Grade = r.Role
@@ -274,7 +286,7 @@ func (s *scope) deployment(id graph.ID) *deployment {
 			}
 			d.where = append(d.where, x)
 			d.start, d.live = x.Valid.From, x.Valid.Holds(s.at)
-			if kindOf(s.all.Key(x.To)) == prov.Environment {
+			if s.all.Kind(x.To) == prov.Environment {
 				d.env = s.all.Ref(x.To).Name
 			} else {
 				d.service = s.all.Ref(x.To).Name
@@ -283,7 +295,7 @@ func (s *scope) deployment(id graph.ID) *deployment {
 		if len(d.where) == 0 || len(d.placed) == 0 || d.start > s.at {
 			return nil
 		}
-		d.action = s.all.Attributes(id)["action"]
+		d.action = s.all.Attribute(id, "action")
 		return d
 	})
 }
@@ -318,47 +330,6 @@ var (
 	chained = prov.Relations(prov.RunsAs, prov.AuthenticatesWith, prov.ReadsSecret, prov.CallsTool, prov.UsesPrompt, prov.GovernedBy)
 )
 
-// user is a live deployment that rests on an identity or credential, and how.
-type user struct {
-	d   *deployment
-	how []graph.Relation // from the deployment
-}
-
-// users gives the live deployments that run as an identity, or as one that
-// holds a credential. Relations that ended count: what a live deployment was
-// given it still has, unless an entry says otherwise.
-func (s *scope) users(id graph.ID) []user {
-	return once(s, "users", id, func() []user {
-		var out []user
-		seen := map[graph.ID]bool{id: true}
-		type step struct {
-			id  graph.ID
-			how []graph.Relation
-		}
-		for todo := []step{{id: id}}; len(todo) > 0; {
-			at := todo[0]
-			todo = todo[1:]
-			for _, x := range s.in(at.id, reaches) {
-				if seen[x.From] || x.Valid.From > s.at {
-					continue
-				}
-				how := append([]graph.Relation{x}, at.how...)
-				switch kindOf(s.all.Key(x.From)) {
-				case prov.Deployment:
-					seen[x.From] = true
-					if d := s.liveDeployment(x.From); d != nil {
-						out = append(out, user{d, how})
-					}
-				case prov.ServiceAccount, prov.Workload, prov.Subagent, prov.Role, prov.Agent, prov.Person:
-					seen[x.From] = true
-					todo = append(todo, step{x.From, how})
-				}
-			}
-		}
-		return out
-	})
-}
-
 // use tells in a result which live deployments rest on its subject.
 func (s *scope) use(r *result, us []user) {
 	for _, u := range us {
@@ -374,9 +345,13 @@ func (s *scope) use(r *result, us []user) {
 
 // chain gives what a deployment runs as and with, and how.
 func (s *scope) chain(d *deployment) []graph.Relation {
+	return s.derive(nodeChain, d.id).([]graph.Relation)
+}
+
+func (s *scope) findChain(id graph.ID) []graph.Relation {
 	var out []graph.Relation
-	seen := map[graph.ID]bool{d.id: true}
-	for todo := []graph.ID{d.id}; len(todo) > 0; {
+	seen := map[graph.ID]bool{id: true}
+	for todo := []graph.ID{id}; len(todo) > 0; {
 		at := todo[0]
 		todo = todo[1:]
 		for _, x := range s.out(at, chained) {
@@ -443,7 +418,7 @@ func (s *scope) stateClaim(id graph.ID) (since prov.Instant, entry uint64) {
 
 // owner looks for an active person who answers for a thing.
 func (s *scope) owner(id graph.ID) owners {
-	return once(s, "owner", id, func() owners { return s.findOwner(s.same(id)) })
+	return s.derive(nodeOwner, id).(owners)
 }
 
 func (s *scope) findOwner(ids []graph.ID) owners {
@@ -469,11 +444,13 @@ func (s *scope) findOwner(ids []graph.ID) owners {
 			continue
 		}
 		seen[at.id] = true
-		for r := range s.v.OutOf(at.id, prov.Relations(prov.OwnedBy)) {
-			x := s.v.Relation(r)
+		for _, x := range s.out(at.id, prov.Relations(prov.OwnedBy)) { // the first that says so, for inventories repeat it
+			if !x.Valid.Holds(s.at) {
+				continue
+			}
 			how := append(slices.Clone(at.how), x)
 			o := owners{hops: how, name: s.label(x.To)}
-			switch kindOf(s.v.Key(x.To)) {
+			switch s.v.Kind(x.To) {
 			case prov.Person:
 				o.outcome, o.why = s.person(x.To)
 				if o.class = map[Outcome]string{Violated: "owner-not-active", Unknown: "owner-not-listed"}[o.outcome]; o.outcome == Violated {
@@ -491,8 +468,19 @@ func (s *scope) findOwner(ids []graph.ID) owners {
 	return best
 }
 
+// staff is whether a team has an active member, and why not.
+type staff struct {
+	outcome    Outcome
+	class, why string
+}
+
 // team asks whether a team has an active member.
 func (s *scope) team(id graph.ID) (Outcome, string, string) {
+	t := s.derive(nodeStaff, id).(staff)
+	return t.outcome, t.class, t.why
+}
+
+func (s *scope) findStaff(id graph.ID) (Outcome, string, string) {
 	members, unsure := 0, 0
 	for _, x := range s.in(id, prov.Relations(prov.MemberOf)) {
 		members++
@@ -517,5 +505,7 @@ func (s *scope) team(id graph.ID) (Outcome, string, string) {
 
 // decisions weighs the decisions on a thing at a time.
 func (s *scope) decisions(id graph.ID, at prov.Instant, env string) []policy.Decision {
-	return policy.Decisions(s.all.When(at), id, policy.Context{Log: s.o.Log, Environment: env, Stewards: s.o.Stewards})
+	return keep(s, memoKey{"decisions", id, at, env}, func() []policy.Decision {
+		return policy.Decisions(s.all.When(at), id, policy.Context{Log: s.o.Log, Environment: env, Stewards: s.o.Stewards})
+	})
 }

@@ -56,6 +56,9 @@ type Options struct {
 	UnversionedPercent float64
 	// DigestPercent of the models are written under their digest too.
 	DigestPercent float64
+	// GovernedPercent of what happens is inventories of accounts and people,
+	// runs of agents, delegations, decisions and leaks; see Governed.
+	GovernedPercent float64
 	// Chain is the length, in relations, of one separate chain of activities,
 	// each of which reads what the one before wrote. See ChainFirst.
 	Chain int
@@ -65,6 +68,14 @@ type Options struct {
 func Typical(seed uint64, entities int) Options {
 	return Options{Seed: seed, Entities: entities, LatePercent: 5, CorrectedPercent: 1, DuplicatePercent: 1,
 		UnversionedPercent: 3, DigestPercent: 5, Chain: 10000}
+}
+
+// Governed gives the options of the histories in which findings are measured:
+// Typical, with a fifth of all that happens about who may do what and does it.
+func Governed(seed uint64, entities int) Options {
+	o := Typical(seed, entities)
+	o.GovernedPercent = 20
+	return o
 }
 
 // Said is one statement with the time and principal of its recording.

@@ -3,6 +3,7 @@ package gen
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/stemma-lineage/stemma/prov"
@@ -176,6 +177,9 @@ func (h *history) deploy(at time.Time, s statement.Subject, prompts []statement.
 		Identities: []statement.Party{{Ref: h.member("person", h.people), Role: "deployer"}}}
 	for range 1 + h.geometric(0.66, 10) {
 		d.Tools = append(d.Tools, statement.Resource{Ref: text(prov.Tool, h.tools.pick(h.r))})
+	}
+	if h.o.GovernedPercent > 0 && strings.HasPrefix(s.Name, "agent:") {
+		h.placed = append(h.placed, placed{s.Name, account, d.Tools})
 	}
 	h.say(at, "workload:deployer", d, s)
 }

@@ -24,6 +24,7 @@ type history struct {
 	seen                    map[string]bool // things of a fixed set that were named
 	bases                   []made
 	chain                   int // links so far
+	placed                  []placed
 }
 
 // pending is a statement that waits for the time of its recording.
@@ -151,6 +152,10 @@ func (h *history) member(kind string, n int) string {
 // trains, evaluates, approves and deploys.
 func (h *history) happen() {
 	for h.chain < int(float64(h.o.Chain/2)*float64(h.made)/float64(h.o.Entities)) && h.chainLink() {
+	}
+	if h.percent(h.o.GovernedPercent) {
+		h.governed()
+		return
 	}
 	switch x := h.r.IntN(1000); {
 	case x < 120:

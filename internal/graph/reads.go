@@ -14,11 +14,16 @@ type Facets struct{ In, Out prov.RelationSet }
 
 // The marks. No relation type has these numbers.
 const (
-	markAttrs   prov.RelationSet = 1       // of Out: attributes
-	markTimes   prov.RelationSet = 1 << 63 // of Out: times and versions
-	markEntries prov.RelationSet = 1       // of In: the entries about it
-	relationSet                  = ^prov.RelationSet(0) &^ (markAttrs | markTimes)
+	markAttrs   prov.RelationSet = 1         // of Out: attributes
+	markTimes   prov.RelationSet = 1 << 63   // of Out: times and versions
+	markEntries prov.RelationSet = 1         // of In: the entries about it
+	markDerived prov.RelationSet = 255 << 55 // of In: what whoever reads derives; see Derived
+	relationSet                  = ^prov.RelationSet(0) &^ (markAttrs | markTimes | markDerived)
 )
+
+// Derived gives a mark for something that whoever reads derives of things, n
+// from 0 to 7. No entry touches it but the first that mentions the thing.
+func Derived(n int) Facets { return Facets{In: 1 << (55 + n)} }
 
 var allFacets = Facets{^prov.RelationSet(0), ^prov.RelationSet(0)}
 
@@ -83,6 +88,9 @@ func (r *Reads) Next() prov.Instant { return r.next }
 // Moment notes a moment that whoever reads made of what was read, such as a
 // time and a limit of age.
 func (r *Reads) Moment(t prov.Instant) { r.moment(t) }
+
+// Note notes a part of a thing as read.
+func (r *Reads) Note(id ID, f Facets) { r.parts.add(id, f) }
 
 // Add notes all that another noted.
 func (r *Reads) Add(read []Part, names []string, next prov.Instant) {

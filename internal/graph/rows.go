@@ -179,7 +179,7 @@ func (v *View) Joined(id ID) bool { return v.g.alike.has(id) }
 func (v *View) AppendOut(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbour {
 	g, rows := v.g, v.rows
 	if v.reads != nil {
-		v.reads.out(*v, id, mask)
+		v.noteOut(id, mask)
 	}
 	if v.out != openKnown { // the packed words do not tell the entry
 		for r := range v.OutOf(id, mask) {
@@ -201,7 +201,7 @@ func (v *View) AppendOut(dst []Neighbour, id ID, mask prov.RelationSet) []Neighb
 func (v *View) AppendIn(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbour {
 	g, rows := v.g, v.rows
 	if v.reads != nil {
-		v.reads.in(*v, id, mask)
+		v.noteIn(id, mask)
 	}
 	if v.out != openKnown {
 		for r := range v.InOf(id, mask) {
@@ -218,6 +218,15 @@ func (v *View) AppendIn(dst []Neighbour, id ID, mask prov.RelationSet) []Neighbo
 	}
 	return v.scan(dst, &rows.in, rows.inStart, id, mask)
 }
+
+// noteOut and noteIn are not inlined, so that whoever notes nothing pays
+// nothing for the copy of the view.
+//
+//go:noinline
+func (v *View) noteOut(id ID, mask prov.RelationSet) { v.reads.out(*v, id, mask) }
+
+//go:noinline
+func (v *View) noteIn(id ID, mask prov.RelationSet) { v.reads.in(*v, id, mask) }
 
 // Prepare looks at the rows of up to 64 things at once, so that they are near
 // when they are read one after the other; in is for AppendIn.

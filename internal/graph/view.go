@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"bytes"
 	"iter"
 	"sort"
 
@@ -86,11 +87,11 @@ func (v View) Lookup(ref prov.Ref) ID { return v.LookupKey(ref.Key()) }
 // LookupKey finds a thing by its Ref's key.
 func (v View) LookupKey(key string) ID {
 	id := v.g.lookup(key)
+	if id != None && v.g.things.at(id).entry >= v.known {
+		id = None
+	}
 	if v.reads != nil {
 		v.reads.name(id, key)
-	}
-	if id != None && v.g.things.at(id).entry >= v.known {
-		return None
 	}
 	return id
 }
@@ -106,6 +107,16 @@ func (v View) Ref(id ID) prov.Ref {
 
 // Key gives the key of a thing's name. The bytes must not be changed.
 func (v View) Key(id ID) []byte { return v.g.bytes(v.g.things.at(id).key) }
+
+// Kind gives the kind of a thing's name, the algorithm of a digest.
+func (v View) Kind(id ID) prov.Kind {
+	t := v.g.things.at(id)
+	if t.kind < 254 {
+		return prov.Kind((*v.g.words.list.at(uint32(t.kind)))[len("kind:"):])
+	}
+	k, _, _ := bytes.Cut(v.g.bytes(t.key), []byte(":"))
+	return prov.Kind(k)
+}
 
 // IsDigest tells whether the thing is content named by its digest.
 func (v View) IsDigest(id ID) bool { return v.g.things.at(id).flags&flagDigest != 0 }
@@ -251,6 +262,10 @@ func (v View) Relation(r *rel) Relation {
 		Entry: uint64(r.entry), Since: uint64(r.kf), Rule: ruleNames[r.rule], Role: *v.g.words.list.at(r.role)}
 }
 
+// First gives the first entry that mentions the thing. No entry changes it, so
+// it is not noted.
+func (v View) First(id ID) uint64 { return uint64(v.g.things.at(id).entry) }
+
 // Entries gives the entries that are about the thing, ascending; when there
 // is none, the first that mentions it.
 func (v View) Entries(id ID) []uint64 {
@@ -298,6 +313,25 @@ func (v View) Attributes(id ID) map[string]string {
 		out[*v.g.words.list.at(k)] = b.val
 	}
 	return out
+}
+
+// Attribute gives one attribute of a thing, as Attributes would; "": there is
+// none.
+func (v View) Attribute(id ID, key string) string {
+	if v.reads != nil {
+		v.reads.attrs(v, id)
+	}
+	at, val, found := prov.Instant(0), "", false
+	for p := get(&v.g.things.at(id).attr); p != 0; p = v.g.attrs.at(p).next {
+		a := v.g.attrs.at(p)
+		if *v.g.words.list.at(a.key) != key || a.entry >= v.known || v.known > get(&a.kt) || (v.valid != prov.Forever && a.at > v.valid) {
+			continue
+		}
+		if x := v.g.text(a.val); !found || a.at > at || a.at == at && x > val {
+			at, val, found = a.at, x, true
+		}
+	}
+	return val
 }
 
 // Said gives the attributes of a thing that one entry claims.
@@ -508,66 +542,6 @@ func (v View) RetractedBy(entry uint64) (by uint64, ok bool) {
 	}
 	return 0, false
 }
-
-// DigestPrefix gives the contents whose sha256 begins with hex.
-func (v View) DigestPrefix(hex string) []ID {
-	var out []ID
-	prefix := "sha256:" + hex
-	for id := ID(1); int(id) < v.g.things.len(); id++ {
-		if v.IsDigest(id) && v.Known(id) && len(v.Key(id)) >= len(prefix) && string(v.Key(id)[:len(prefix)]) == prefix {
-			out = append(out, id)
-		}
-	}
-	return out
-}
-
-// Search gives up to limit things whose name contains text, without regard to
-// ASCII case, in the order of their names; more is how many there are beyond.
-func (v View) Search(text string, limit int) (ids []ID, more int) {
-	want := []byte(text)
-	for i, c := range want {
-		want[i] = lower[c]
-	}
-	for id := ID(1); int(id) < v.g.things.len(); id++ {
-		if t := v.g.things.at(id); t.entry < v.known && containsFold(v.g.bytes(t.key), want) {
-			ids = append(ids, id)
-		}
-	}
-	sort.Slice(ids, func(i, j int) bool { return string(v.Key(ids[i])) < string(v.Key(ids[j])) })
-	if limit > 0 && len(ids) > limit {
-		ids, more = ids[:limit], len(ids)-limit
-	}
-	return ids, more
-}
-
-// containsFold tells whether name contains want, which is in lower case,
-// without regard to ASCII case. It allocates nothing.
-func containsFold(name, want []byte) bool {
-	if len(want) == 0 {
-		return true
-	}
-	for i := 0; i+len(want) <= len(name); i++ {
-		k := 0
-		for k < len(want) && lower[name[i+k]] == want[k] {
-			k++
-		}
-		if k == len(want) {
-			return true
-		}
-	}
-	return false
-}
-
-// lower maps the ASCII capitals to small letters.
-var lower = func() (t [256]byte) {
-	for i := range t {
-		t[i] = byte(i)
-		if 'A' <= i && i <= 'Z' {
-			t[i] += 'a' - 'A'
-		}
-	}
-	return t
-}()
 
 // Touching yields the entries up to the view's log size that make a relation
 // with, or a version of, any thing that the given entries made relations with,

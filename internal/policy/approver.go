@@ -71,7 +71,7 @@ func (j *judge) approver(d *Decision) (rs []Reason) {
 	ties, told := j.memberships(who)
 	rs = append(rs, j.roles(d, who, ties, told)...)
 	rs = append(rs, j.erased(d, who)...)
-	return append(rs, j.makers.weigh(d, j.v, names, ties)...)
+	return append(rs, j.makers().weigh(d, j.v, names, ties)...)
 }
 
 // roles asks for the role of a decision, and for that of an administrator.

@@ -104,10 +104,11 @@ type judge struct {
 	at       prov.Instant
 	ctx      Context
 	thing    graph.ID
-	content  []graph.ID // the thing's content
-	names    []graph.ID // and its names
-	same     []graph.ID // other content and names, stated to be the same
-	makers   makers
+	content  []graph.ID            // the thing's content
+	names    []graph.ID            // and its names
+	same     []graph.ID            // other content and names, stated to be the same
+	all      map[graph.ID][]uint64 // all of these, whose makers count
+	made     *makers               // nil: not looked for yet
 	standing *standing
 	others   map[uint64]*judge // judges to whom one entry says nothing
 }
@@ -139,8 +140,18 @@ func newJudge(v graph.View, thing graph.ID, ctx Context) *judge {
 			}
 		}
 	}
-	j.makers = findMakers(j.v, all)
+	j.all = all
 	return j
+}
+
+// makers gives who made the thing. Most things have no decision, so it is looked
+// for when it is asked first.
+func (j *judge) makers() *makers {
+	if j.made == nil {
+		m := findMakers(j.v, j.all)
+		j.made = &m
+	}
+	return j.made
 }
 
 // without gives the judge to whom one entry says nothing.

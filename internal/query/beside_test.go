@@ -129,7 +129,7 @@ func (p *pace) folder(size uint64) {
 // anew or has held for some time.
 func reader(g *graph.Graph, r *rand.Rand, names []string, p *pace) []question {
 	var out []question
-	held := g.At(prov.Now)
+	held, notes := g.At(prov.Now), &graph.Reads{}
 	for n := range p.each {
 		for n > p.due(g.Size())+1 {
 			runtime.Gosched()
@@ -142,7 +142,10 @@ func reader(g *graph.Graph, r *rand.Rand, names []string, p *pace) []question {
 			if r.IntN(3) == 0 {
 				asOf.Known = r.Uint64N(g.Size() + 1)
 			}
-			held = g.At(asOf)
+			if held = g.At(asOf); r.IntN(2) == 0 { // as who follows findings reads
+				notes.Begin(asOf.Valid)
+				held = held.Noting(notes)
+			}
 		}
 		at := held.AsOf()
 		q := question{size: at.Known, valid: at.Valid, verb: verbs[r.IntN(len(verbs))], a: names[r.IntN(len(names))], b: names[r.IntN(len(names))]}

@@ -340,6 +340,15 @@ func Members(v graph.View, focus []graph.ID, down bool) []graph.ID {
 	return slices.Clone(w.order)
 }
 
+// Ingredients gives the focus and all that it was made of, in the order of their
+// distance: what Members gives upwards, but for the credentials of whoever made
+// it, as whom they run and for whom they act.
+func Ingredients(v graph.View, focus []graph.ID) []graph.ID {
+	w := closure(v, focus, up, lineage&^prov.Relations(prov.RunsAs, prov.AuthenticatesWith, prov.ReadsSecret, prov.ActedOnBehalfOf))
+	defer w.free()
+	return slices.Clone(w.order)
+}
+
 // Reaches tells whether lineage leads from a thing down to another: whether
 // of was made, directly or not, with from. It searches upwards from of, since
 // what a thing was made from is little where what was made with it is much.

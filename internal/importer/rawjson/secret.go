@@ -32,6 +32,7 @@ var patterns = []pattern{
 	{[]string{"bearer"}, regexp.MustCompile(`(?i)\bbearer\s+([A-Za-z0-9._~+/=-]{16,})`), ""},
 	{[]string{"authorization"}, regexp.MustCompile(`(?i)authorization["']?\s*[:=]\s*["']?(?:basic|bearer|token)\s+([^\s"']+)`), ""},
 	{[]string{"://"}, regexp.MustCompile(`://([^/\s:@"'?#]*:[^/\s"'?#]+)@`), "@"},
+	{[]string{"?key=", "&key="}, regexp.MustCompile(`(?i)[?&]key=([^\s&;,"')#]+)`), ""},
 	{secretWords, regexp.MustCompile(`(?i)(?:password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key|account[_-]?key|private[_-]?key|secret[_-]?key|[?&;]sig)["']?\s*[=:]\s*["']([^"']+)["']`), "=:"},
 	{secretWords, regexp.MustCompile(`(?i)(?:password|passwd|pwd|passphrase|secret|token|api[_-]?key|access[_-]?key|account[_-]?key|private[_-]?key|secret[_-]?key|[?&;]sig)=([^\s&;,"')]+)`), "="},
 }
