@@ -291,7 +291,7 @@ func (h Hide) predicate(p Predicate) Predicate {
 		return h.identity(p)
 	case *Delegation:
 		return &Delegation{Parent: h.text(p.Parent), Child: h.text(p.Child), OnBehalfOf: h.text(p.OnBehalfOf), Scope: p.Scope, IssuedAt: p.IssuedAt,
-			ExpiresAt: p.ExpiresAt, Credential: h.text(p.Credential), Chain: h.texts(p.Chain), Grade: p.Grade, Evidence: keptEvidence(p.Evidence)}
+			ExpiresAt: p.ExpiresAt, Credential: h.text(p.Credential), Chain: h.texts(p.Chain), ActingAs: h.text(p.ActingAs), Grade: p.Grade, Evidence: keptEvidence(p.Evidence)}
 	case *Notice:
 		return &Notice{Kind: p.Kind, ID: h.text(p.ID), Since: p.Since, Until: p.Until, Severity: p.Severity, At: p.At, Evidence: keptEvidence(p.Evidence)}
 	case *Policy: // its text is what its digest is of: without it, it is in force and nothing passes it

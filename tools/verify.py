@@ -588,7 +588,7 @@ PREDICATES = {
                               previous=maybe(RESOURCE), at="time", identities=many(PARTY), reason="str", evidence=many(EVIDENCE)),
     BASE + "identity/v1": obj(mode="str", source="str", at="time", grade="str", items=many(ITEM), evidence=many(EVIDENCE)),
     BASE + "delegation/v1": obj(parent="str", child="str", onBehalfOf="str", scope=many("str"), issuedAt="time", expiresAt="time", credential="str",
-                                chain=many("str"), grade="str", evidence=many(EVIDENCE)),
+                                chain=many("str"), actingAs="str", grade="str", evidence=many(EVIDENCE)),
     BASE + "notice/v1": obj(kind="str", id="str", since="time", until="time", severity="str", source="str", description="str", at="time", evidence=many(EVIDENCE)),
     BASE + "policy/v1": obj(name="str", text="str", environments=many("str"), at="time", evidence=many(EVIDENCE)),
     BASE + "waiver/v1": obj(rule="str", scope=many("str"), reason="str", until="time", at="time", evidence=many(EVIDENCE)),
@@ -827,7 +827,7 @@ def check(typ, p):
     elif name == "delegation":
         target(p["parent"])
         target(p["child"])
-        for x in [p["onBehalfOf"], p["credential"]] + p["chain"]:
+        for x in [p["onBehalfOf"], p["credential"], p["actingAs"]] + p["chain"]:
             if x:
                 target(x)
         order(p["issuedAt"], p["expiresAt"])
@@ -1256,6 +1256,8 @@ class Reading:
             self.fix("ActedOnBehalfOf", child, self.named(p["onBehalfOf"]), at)
         if p["credential"]:
             self.fix("AuthenticatesWith", child, self.named(p["credential"]), at)
+        if p["actingAs"] and p["actingAs"] != p["child"]:
+            self.fix("RunsAs", child, self.named(p["actingAs"]), at)
         self.fix_undated(undated)
         self.lasting()
 
