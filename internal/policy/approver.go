@@ -149,10 +149,10 @@ func (j *judge) memberships(who graph.ID) (out []tie, told bool) {
 		}
 		seen[s.id] = true
 		for r := range j.v.Out(s.id) {
-			x := j.v.Relation(r)
-			if x.Type != prov.MemberOf {
+			if r.Type() != prov.MemberOf {
 				continue
 			}
+			x := j.v.Relation(r)
 			t := tie{Relation: x, via: append(slices.Clone(s.via), x.Entry)}
 			chain, ok := j.standing.by(x.Entry)
 			if j.v.Ref(x.To).Kind == prov.Role {

@@ -112,11 +112,15 @@ func (m *makers) identity(v graph.View, id graph.ID, t trace) {
 			continue
 		}
 		m.who[s.id] = s.trace
-		behind := false
+		behind, told := false, map[graph.ID]bool{}
 		for r := range v.Out(s.id) {
-			x := v.Relation(r)
-			if x.Type == prov.OwnedBy || x.Type == prov.ActedOnBehalfOf {
+			if r.Type() == prov.OwnedBy || r.Type() == prov.ActedOnBehalfOf {
 				behind = true
+				if told[r.To()] { // inventories say it again and again
+					continue
+				}
+				told[r.To()] = true
+				x := v.Relation(r)
 				todo = append(todo, step{x.To, s.then(x.Entry, fmt.Sprintf("%s answers for %s (entry %d), and %s", v.Ref(x.To), v.Ref(s.id), x.Entry, s.how))})
 			}
 		}
